@@ -1,0 +1,1 @@
+"""Data sets: procedural faces, and readers of published ones."""

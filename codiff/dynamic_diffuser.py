@@ -1,0 +1,47 @@
+"""Dynamic diffusers: small networks that predict each modality's influence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor
+
+from codiff.conditional_unet import ConditionalUNet
+from codiff.model_dict import ModelDict
+
+
+class DynamicDiffuser(ModelMixin, ConfigMixin):
+    """A small time-conditional UNet from (x_t, t, c_m) to an influence logit per latent pixel.
+
+    Huang et al., CVPR 2023, arXiv:2304.10530, eq. 5. It reads the tokens of its modality's collaborator.
+
+    Args:
+        unet_config: arguments of diffusers' `UNet2DConditionModel` with `out_channels` 1.
+        spatial: channels of the map that the tokens are read as besides cross-attention, see `ConditionalUNet`.
+    """
+
+    @register_to_config
+    def __init__(self, unet_config: dict[str, Any], spatial: int = 0) -> None:
+        super().__init__()
+        if unet_config.get("out_channels") != 1:
+            raise ValueError("a dynamic diffuser predicts one logit per pixel: unet_config must have out_channels = 1")
+        self.network = ConditionalUNet(unet_config, spatial)
+
+    def forward(self, latents: Tensor, timestep: Tensor, tokens: Tensor) -> Tensor:
+        """Influence logits (batch, 1, h, w) for latents (batch, channels, h, w) at timesteps (batch,)."""
+        logits: Tensor = self.network(latents, timestep, tokens)
+        return logits
+
+
+DynamicDiffuser.__module__ = "codiff"
+
+
+class DynamicDiffusers(ModelDict[DynamicDiffuser]):
+    """Dynamic diffusers by modality."""
+
+    member = DynamicDiffuser
+
+
+DynamicDiffusers.__module__ = "codiff"

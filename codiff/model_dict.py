@@ -1,0 +1,110 @@
+"""Models by modality, saved one folder each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import nn
+
+from codiff.errors import InputError
+
+ModelType = TypeVar("ModelType", bound=ModelMixin)
+
+
+class ModelDict(ModelMixin, ConfigMixin, Generic[ModelType]):
+    """A mapping from modality to model that is itself a model; iterates in the order given.
+
+    `save_pretrained` writes `<modality>/config.json` and `<modality>/*.safetensors`, and a `config.json` that lists the
+    modalities in order, so that a member can also be loaded alone or copied into another model's folder.
+    """
+
+    member: ClassVar[type[Any]]
+
+    @register_to_config
+    def __init__(self, modalities: list[str] | None = None) -> None:
+        super().__init__()
+        self.models = nn.ModuleDict()
+
+    @classmethod
+    def of(cls, models: Mapping[str, ModelType]) -> Any:
+        """The models by modality.
+
+        Raises:
+            InputError: a modality whose name cannot be a folder's.
+        """
+        for modality in models:
+            if not modality or any(character in modality for character in "./\\ \0"):
+                raise InputError(f"modality name {modality!r} cannot be used: use letters, digits, '-' and '_'")
+        result = cls(list(models))
+        result.models.update(models)
+        return result
+
+    def __getitem__(self, modality: str) -> ModelType:
+        try:
+            model: Any = self.models[modality]
+        except KeyError:
+            raise InputError(f"this model has no modality {modality!r}; it has {', '.join(self.models)}") from None
+        return model  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.models)
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def __contains__(self, modality: object) -> bool:
+        return modality in self.models
+
+    def keys(self) -> list[str]:
+        """The modalities in order."""
+        return list(self.models)
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
+        """Write each model into a folder of its own."""
+        folder = Path(save_directory)
+        self.save_config(folder)
+        for modality, model in self.models.items():
+            model.save_pretrained(folder / modality, **kwargs)  # type: ignore[operator]
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Any:
+        """Load what `save_pretrained` wrote from a local folder.
+
+        Raises:
+            InputError: the folder is not of this kind, or a modality's folder is missing or broken.
+        """
+        folder = Path(pretrained_model_name_or_path)
+        subfolder = kwargs.pop("subfolder", None)
+        folder = folder / subfolder if subfolder else folder
+        try:
+            modalities = cls.load_config(folder)["modalities"]
+        except (OSError, KeyError) as error:
+            raise InputError(f"{folder} is not a folder of {cls.__name__}: {error}") from error
+        models = {}
+        for modality in modalities:
+            try:
+                models[modality] = cls.member.from_pretrained(folder / modality, **kwargs)
+            except InputError:
+                raise
+            except Exception as error:  # whatever a damaged file makes a loader raise
+                raise InputError(f"{folder / modality} cannot be loaded as {cls.member.__name__}: {error}") from error
+        return cls.of(models)
+
+    def to(self, *args: Any, **kwargs: Any) -> Any:
+        """Move or cast all models; see `torch.nn.Module.to`."""
+        return nn.Module.to(self, *args, **kwargs)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the parameters."""
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Of the parameters."""
+        return next(self.parameters()).device

@@ -1,0 +1,99 @@
+"""Finding a model's folder, and checking that its files are whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from codiff.errors import InputError
+
+INDEX = "model_index.json"
+CHECKSUMS = "checksums.json"
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_PATTERNS = ["*.json", "*.safetensors", "*.md"]
+
+
+def find_model(name: str | Path, **hub: Any) -> Path:
+    """The local folder of a model: a shipped one by its name, a folder by its path, or a hub id, which is downloaded.
+
+    Args:
+        name: "demo", a folder, or "owner/name".
+        hub: passed to `huggingface_hub.snapshot_download` (`revision`, `token`, `cache_dir`, `local_files_only`, ...).
+
+    Raises:
+        InputError: there is no such model, or it cannot be downloaded.
+    """
+    shipped = Path(str(files("codiff"))) / "demo"
+    if str(name) == "demo":
+        if not (shipped / INDEX).exists():
+            raise InputError("the demo model is missing from this installation of codiff; install it anew")
+        return shipped
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise InputError(f"model {str(name)!r} is a file; give the folder that holds {INDEX}")
+    if not _HUB_ID.fullmatch(str(name)):
+        raise InputError(f"there is no model folder {str(name)!r}; give a folder, 'demo', or a hub id like owner/name")
+    try:
+        return Path(snapshot_download(str(name), allow_patterns=_PATTERNS, **hub))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"there is no folder {str(name)!r}, and as a hub id it cannot be downloaded: {reason}") from error
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """The `model_index.json` of a codiff model.
+
+    Raises:
+        InputError: missing, broken, or of another kind of pipeline.
+    """
+    try:
+        index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        kind = index["_class_name"]
+    except FileNotFoundError as error:
+        raise InputError(f"{folder} is not a codiff model: it has no {INDEX}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / INDEX} is broken: {error}; download or convert the model again") from error
+    if kind != "CollaborativePipeline":
+        raise InputError(f"{folder} holds a {kind}, not a CollaborativePipeline; codiff loads its own models and converted ones")
+    return index
+
+
+def write_checksums(folder: Path) -> None:
+    """Record the SHA-256 of every weight file: safetensors load a flipped byte silently."""
+    sums = {str(path.relative_to(folder)): _sha256(path) for path in sorted(folder.rglob("*.safetensors"))}
+    (folder / CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
+
+
+def verify_checksums(folder: Path) -> None:
+    """Compare every weight file with its record; folders without a record pass.
+
+    Raises:
+        InputError: a file is missing or damaged.
+    """
+    record = folder / CHECKSUMS
+    if not record.exists():
+        return
+    try:
+        sums: dict[str, str] = json.loads(record.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{record} is broken: {error}; download the model again") from error
+    for name, expected in sums.items():
+        path = folder / name
+        if not path.is_file():
+            raise InputError(f"{path} is missing; download the model again")
+        if _sha256(path) != expected:
+            raise InputError(f"{path} is damaged (its SHA-256 is not the recorded one); download the model again")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

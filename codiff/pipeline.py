@@ -1,0 +1,304 @@
+"""What users call: raw conditions in, pictures out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DiffusionPipeline
+from diffusers.schedulers import SchedulerMixin
+from diffusers.utils import BaseOutput
+from diffusers.utils.torch_utils import randn_tensor
+from PIL import Image
+from torch import Tensor
+
+from codiff.collaborator import Collaborators
+from codiff.composition import Collaborative, Composition, check_modalities
+from codiff.dynamic_diffuser import DynamicDiffusers
+from codiff.errors import InputError
+from codiff.files import written_aside
+from codiff.model_files import find_model, read_index, verify_checksums, write_checksums
+from codiff.pixels import to_uint8
+from codiff.sampling import Step, sample
+
+OUTPUT_TYPES = ("pil", "np", "pt", "latent")
+Generators = torch.Generator | list[torch.Generator] | None
+
+
+@dataclass
+class CollaborativePipelineOutput(BaseOutput):
+    """What a call returns.
+
+    Attributes:
+        images: list of PIL images; with `output_type` "np" an array (batch, h, w, 3) and with "pt" a tensor
+            (batch, 3, h, w), both in [0, 1]; with "latent" the scaled latents (batch, channels, h, w).
+        influences: modality -> (steps, batch, 1, h, w), float32 on the CPU; None unless asked for, or where the
+            composition has none.
+        intermediates: x_t after each step, (steps, batch, channels, h, w); None unless asked for.
+        predictions: the x_0 predicted at each step, like `intermediates`.
+    """
+
+    images: Any
+    influences: dict[str, Tensor] | None = None
+    intermediates: Tensor | None = None
+    predictions: Tensor | None = None
+
+
+def generators(seed: int, count: int) -> list[torch.Generator]:
+    """One generator an image: image k is drawn from `seed + k`, whatever else is in its batch."""
+    return [torch.Generator().manual_seed(seed + index) for index in range(count)]
+
+
+class _Recorder:
+    """Keeps of each step only what was asked for, on the CPU."""
+
+    def __init__(self, influences: bool, intermediates: bool) -> None:
+        self.wants_influences, self.wants_intermediates = influences, intermediates
+        self.influences: dict[str, list[Tensor]] = {}
+        self.intermediates: list[Tensor] = []
+        self.predictions: list[Tensor] = []
+
+    def note(self, step: Step) -> None:
+        if self.wants_influences:
+            for modality, share in (step.influences or {}).items():
+                self.influences.setdefault(modality, []).append(share.float().cpu())
+        if self.wants_intermediates:
+            self.intermediates.append(step.latents.float().cpu())
+            self.predictions.append(step.prediction().float().cpu())
+
+    def output(self, images: Any) -> CollaborativePipelineOutput:
+        return CollaborativePipelineOutput(
+            images=images,
+            influences={m: torch.stack(steps) for m, steps in self.influences.items()} or None,
+            intermediates=torch.stack(self.intermediates) if self.intermediates else None,
+            predictions=torch.stack(self.predictions) if self.predictions else None,
+        )
+
+
+class CollaborativePipeline(DiffusionPipeline):
+    """Collaborators, their dynamic diffusers, an autoencoder and a scheduler, saved in the diffusers folder format.
+
+    Args:
+        vae: pictures <-> latents.
+        collaborators: diffusion models by modality.
+        dynamic_diffusers: by modality; None where there are none (then name a `composition` for several modalities).
+        scheduler: any diffusers scheduler; each call works on a copy, so calls may run concurrently.
+    """
+
+    _optional_components = ["dynamic_diffusers"]  # noqa: RUF012  (diffusers reads a list)
+
+    def __init__(
+        self, vae: AutoencoderKL, collaborators: Collaborators, dynamic_diffusers: DynamicDiffusers | None, scheduler: SchedulerMixin
+    ) -> None:
+        super().__init__()
+        self.register_modules(vae=vae, collaborators=collaborators, dynamic_diffusers=dynamic_diffusers, scheduler=scheduler)
+
+    @property
+    def modalities(self) -> list[str]:
+        """What the model can be conditioned on."""
+        return list(self.collaborators)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image's latents."""
+        first = self.collaborators[self.modalities[0]]
+        factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        side = first.config.unet_config.get("sample_size") or self.vae.config.sample_size // factor
+        return first.latent_channels, side, side
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        conditions: dict[str, Any],
+        *,
+        num_inference_steps: int = 50,
+        composition: Composition | None = None,
+        guidance_scale: float = 1.0,
+        negative_conditions: dict[str, Any] | None = None,
+        eta: float = 0.0,
+        generator: Generators = None,
+        latents: Tensor | None = None,
+        callback_on_step_end: Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None] | None = None,
+        output_type: str = "pil",
+        return_influences: bool = False,
+        return_intermediates: bool = False,
+    ) -> CollaborativePipelineOutput:
+        """Generate one image for each generator, each row of `latents` and each condition of a list.
+
+        Args:
+            conditions: modality -> raw condition, or a list of them; any subset of `modalities`.
+            num_inference_steps: 1 up to the scheduler's training timesteps.
+            composition: how the collaborators are combined; None for `Collaborative`.
+            guidance_scale: classifier-free guidance of each collaborator; 1 switches it off.
+            negative_conditions: what to move away from, in place of "no condition"; a subset of the conditions' modalities.
+            eta: of DDIM (0 deterministic, 1 as DDPM); only for schedulers that have it.
+            generator: one per image (`codiff.generators(seed, count)`); None draws fresh seeds.
+            latents: initial noise (batch, channels, h, w) of unit variance in place of the generators' own.
+            callback_on_step_end: called with (pipeline, step, timestep, {"latents": ...}) after each step; may return
+                {"latents": ...} to replace them.
+            output_type: "pil", "np", "pt" or "latent".
+            return_influences: keep the influences of all steps.
+            return_intermediates: keep x_t and the predicted x_0 of all steps.
+
+        Raises:
+            InputError: a condition or an argument is wrong; nothing is computed then.
+        """
+        if output_type not in OUTPUT_TYPES:
+            raise InputError(f"unknown output_type {output_type!r}; expected one of {', '.join(OUTPUT_TYPES)}")
+        check_modalities(conditions, self.collaborators)
+        if composition is None:
+            composition = self._default_composition(conditions)
+        scheduler = self._scheduler_copy(num_inference_steps)
+        tokens = self.collaborators.encode(conditions)
+        sources = self._sources(tokens, generator, latents)
+        tokens = {modality: value.expand(len(sources), *value.shape[1:]) for modality, value in tokens.items()}
+        denoiser = composition.guided(self._unconditional(tokens, negative_conditions), guidance_scale)
+        start = self._start(sources, latents) * scheduler.init_noise_sigma
+        recorder = _Recorder(return_influences, return_intermediates)
+
+        with self.progress_bar(total=num_inference_steps) as bar:
+
+            def on_step(step: Step) -> Tensor | None:
+                recorder.note(step)
+                bar.update()
+                if callback_on_step_end is None:
+                    return None
+                returned = callback_on_step_end(self, step.index, step.timestep, {"latents": step.latents})
+                return (returned or {}).get("latents")
+
+            kwargs = self._step_kwargs(scheduler, eta, sources)
+            result = sample(denoiser, scheduler, start, tokens, step_kwargs=kwargs, on_step=on_step)
+        return recorder.output(result if output_type == "latent" else self.decode(result, output_type))
+
+    def _default_composition(self, conditions: Mapping[str, Any]) -> Composition:
+        if self.dynamic_diffusers is None and len(conditions) > 1:
+            raise InputError("this model has no dynamic diffusers; pass a composition such as Mean(pipe.collaborators)")
+        return Collaborative(self.collaborators, self.dynamic_diffusers or {})
+
+    def _scheduler_copy(self, steps: int) -> Any:
+        limit = self.scheduler.config.num_train_timesteps
+        if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= limit:
+            raise InputError(f"the number of steps must be a whole number from 1 to {limit}, got {steps!r}")
+        scheduler = type(self.scheduler).from_config(self.scheduler.config)
+        scheduler.set_timesteps(steps, device=self._execution_device)
+        return scheduler
+
+    def _sources(self, tokens: Mapping[str, Tensor], generator: Generators, latents: Tensor | None) -> list[torch.Generator]:
+        """One generator an image; all batch sizes must agree or be 1."""
+        sizes = {f"the {modality} condition": len(value) for modality, value in tokens.items()}
+        if latents is not None:
+            sizes["latents"] = len(latents)
+        if isinstance(generator, list):
+            sizes["generator"] = len(generator)
+        batch = max(sizes.values())
+        wrong = {name: size for name, size in sizes.items() if size != batch and not (size == 1 and name.endswith("condition"))}
+        if wrong or batch < 1:
+            listed = ", ".join(f"{name}: {size}" for name, size in sizes.items())
+            raise InputError(f"batch sizes do not agree ({listed}); each must be {batch}, conditions may also be single")
+        if isinstance(generator, list):
+            return generator
+        if generator is None:
+            fresh = [torch.Generator() for _ in range(batch)]
+            for source in fresh:
+                source.seed()
+            return fresh
+        if batch > 1:
+            raise InputError(f"{batch} images need {batch} generators, one each: generator=codiff.generators(seed, {batch})")
+        return [generator]
+
+    def _start(self, sources: list[torch.Generator], latents: Tensor | None) -> Tensor:
+        shape = self.latent_shape
+        device, dtype = self._execution_device, self.collaborators.dtype
+        if latents is None:
+            return torch.cat([randn_tensor((1, *shape), generator=source, device=device, dtype=dtype) for source in sources])
+        if latents.ndim != 4 or latents.shape[1] != shape[0]:
+            raise InputError(f"latents have shape {tuple(latents.shape)}, expected (batch, {', '.join(map(str, shape))})")
+        return latents.to(device=device, dtype=dtype)
+
+    def _unconditional(self, tokens: Mapping[str, Tensor], negative: dict[str, Any] | None) -> dict[str, Tensor]:
+        unconditional = self.collaborators.unconditional(tokens)
+        if negative:
+            check_modalities(negative, tokens)
+            unconditional.update(self.collaborators.encode(negative))
+        return unconditional
+
+    def _step_kwargs(self, scheduler: Any, eta: float, sources: list[torch.Generator]) -> dict[str, Any]:
+        accepted = inspect.signature(scheduler.step).parameters
+        if eta != 0.0 and "eta" not in accepted:
+            raise InputError(f"{type(scheduler).__name__} has no eta; use a DDIM scheduler or leave eta at 0")
+        if not 0.0 <= eta <= 1.0:
+            raise InputError(f"eta must be between 0 and 1, got {eta}")
+        candidates = {"eta": eta, "generator": sources}
+        return {name: value for name, value in candidates.items() if name in accepted}
+
+    def decode(self, latents: Tensor, output_type: str = "pil") -> Any:
+        """Pictures of scaled latents (batch, channels, h, w): see `CollaborativePipelineOutput.images`.
+
+        Raises:
+            InputError: the autoencoder returned something that is not finite.
+        """
+        vae = self.vae
+        # Half-precision decoders overflow to black pictures.
+        decoder = vae if vae.dtype != torch.float16 else type(vae).from_config(vae.config).to(vae.device).eval()
+        if decoder is not vae:
+            decoder.load_state_dict(vae.state_dict())
+        pictures = decoder.decode(latents.to(decoder.dtype) / vae.config.scaling_factor).sample.float()
+        if not torch.isfinite(pictures).all():
+            raise InputError("the autoencoder returned values that are not finite; load the model in float32 or bfloat16")
+        if output_type == "pt":
+            return (pictures / 2 + 0.5).clamp(0, 1)
+        if output_type == "np":
+            return (pictures / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
+        return [Image.fromarray(np.ascontiguousarray(picture)) for picture in to_uint8(pictures)]
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
+        """Write the model into a folder, whole or not at all, with checksums of its weights."""
+        with written_aside(save_directory) as folder:
+            super().save_pretrained(folder, **kwargs)
+            write_checksums(folder)
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, torch_dtype: torch.dtype = torch.float32, **hub: Any
+    ) -> CollaborativePipeline:
+        """Load "demo" (shipped), a folder, or a hub id.
+
+        Args:
+            torch_dtype: of the weights in memory.
+            hub: passed to `huggingface_hub.snapshot_download` for a hub id.
+
+        Raises:
+            InputError: no such model; or its folder is foreign, incomplete or damaged.
+        """
+        folder = find_model(pretrained_model_name_or_path, **hub)
+        index = read_index(folder)
+        verify_checksums(folder)
+        load = {"torch_dtype": torch_dtype, "low_cpu_mem_usage": True, "use_safetensors": True}
+        try:
+            vae = AutoencoderKL.from_pretrained(folder / "vae", **load)
+            scheduler = _scheduler_class(index).from_pretrained(folder / "scheduler")
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise InputError(f"{folder} cannot be loaded: {error}") from error
+        collaborators = Collaborators.from_pretrained(folder / "collaborators", **load)
+        dynamic_diffusers = None
+        if (index.get("dynamic_diffusers") or [None])[0] is not None:
+            dynamic_diffusers = DynamicDiffusers.from_pretrained(folder / "dynamic_diffusers", **load)
+        return cls(vae.eval(), collaborators.eval(), dynamic_diffusers and dynamic_diffusers.eval(), scheduler)
+
+
+CollaborativePipeline.__module__ = "codiff"
+
+
+def _scheduler_class(index: Mapping[str, Any]) -> type[Any]:
+    """A diffusers scheduler by the name in the index: nothing else is ever looked up or imported."""
+    library, name = index["scheduler"]
+    kind = getattr(diffusers, str(name), None)
+    if library != "diffusers" or not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
+        raise InputError(f"the scheduler {library}.{name} is not one of diffusers'")
+    return kind

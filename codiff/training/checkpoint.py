@@ -1,0 +1,81 @@
+"""Checkpoints of a training: weights, optimiser and averages as safetensors, the rest as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.training_utils import EMAModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from codiff.errors import InputError
+from codiff.files import written_aside
+
+FOLDER = "checkpoint"
+
+
+def save_checkpoint(
+    output: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ema: EMAModel | None, progress: Mapping[str, Any]
+) -> None:
+    """Replace `output/checkpoint` by the present state, whole or not at all."""
+    with written_aside(output / FOLDER) as folder:
+        folder.mkdir()
+        save_file(_trained(model), folder / "model.safetensors")
+        save_file(_flatten(optimizer.state_dict()["state"]), folder / "optimizer.safetensors")
+        if ema is not None:
+            averages = {str(index): value.contiguous() for index, value in enumerate(ema.shadow_params)}
+            save_file(averages, folder / "ema.safetensors")
+        (folder / "progress.json").write_text(json.dumps(progress, indent=2))
+
+
+def load_checkpoint(
+    output: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ema: EMAModel | None
+) -> dict[str, Any] | None:
+    """Restore what `save_checkpoint` wrote; None where there is no checkpoint.
+
+    Raises:
+        InputError: the checkpoint is damaged or belongs to another model.
+    """
+    folder = output / FOLDER
+    if not folder.exists():
+        return None
+    try:
+        progress: dict[str, Any] = json.loads((folder / "progress.json").read_text())
+        weights = load_file(folder / "model.safetensors")
+        expected = _trained(model)
+        if {key: value.shape for key, value in weights.items()} != {key: value.shape for key, value in expected.items()}:
+            raise InputError(f"the checkpoint in {folder} belongs to a model of another shape; train into an empty folder")
+        model.load_state_dict(weights, strict=False)
+        state = optimizer.state_dict()
+        state["state"] = _unflatten(load_file(folder / "optimizer.safetensors"))
+        optimizer.load_state_dict(state)
+        if ema is not None:
+            averages = load_file(folder / "ema.safetensors")
+            ema.shadow_params = [averages[str(index)].to(old) for index, old in enumerate(ema.shadow_params)]
+            ema.optimization_step = progress["step"]
+    except (OSError, json.JSONDecodeError, SafetensorError, KeyError) as error:
+        raise InputError(f"the checkpoint in {folder} is damaged ({error}); remove the folder to start anew") from error
+    return progress
+
+
+def _trained(model: nn.Module) -> dict[str, Tensor]:
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    buffers = {name for name, _ in model.named_buffers()}
+    return {key: value.contiguous() for key, value in model.state_dict().items() if key in trained | buffers}
+
+
+def _flatten(state: Mapping[int, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {f"{index}.{name}": value.contiguous() for index, entry in state.items() for name, value in entry.items()}
+
+
+def _unflatten(flat: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in flat.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    return state

@@ -1,0 +1,101 @@
+"""Stage 3: the dynamic diffusers, over frozen collaborators."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler
+from PIL import Image
+from pydantic import Field
+from torch import Tensor
+
+from codiff.collaborator import Collaborators
+from codiff.composition import Collaborative
+from codiff.data.example import Examples
+from codiff.dynamic_diffuser import DynamicDiffuser, DynamicDiffusers
+from codiff.loss import denoising_loss
+from codiff.training.collaborator import PICTURED, by_noise_level, draw_noise, sampled_images
+from codiff.training.prepared import PreparedConditions, PreparedLatents
+from codiff.training.settings import LoopSettings, Settings
+from codiff.training.stage import Stage
+
+
+class DynamicDiffusersSettings(Settings):
+    """Settings of all dynamic diffusers of a model.
+
+    Attributes:
+        unet_config: see `DynamicDiffuser`.
+        spatial: modality -> channels of its map, see `DynamicDiffuser`; 0 where it is not named.
+        schedule: as the collaborators'.
+        modality_dropout: probability that a modality is absent from a batch (two always stay), so that subsets work.
+        loop: see `LoopSettings`.
+    """
+
+    unet_config: dict[str, Any]
+    spatial: dict[str, int] = {}
+    schedule: dict[str, Any]
+    modality_dropout: float = Field(default=0.3, ge=0, lt=1)
+    loop: LoopSettings
+
+
+class DynamicDiffusersStage(Stage):
+    """Algorithm 1 of arXiv:2304.10530: || eps - sum_m I_m (.) eps_m ||^2, the collaborators frozen."""
+
+    name = "dynamic diffusers"
+
+    def __init__(
+        self, settings: DynamicDiffusersSettings, vae: AutoencoderKL, examples: Examples, collaborators: Collaborators, cache: Path | None
+    ) -> None:
+        self.settings: DynamicDiffusersSettings = settings
+        self.loop, self.vae = settings.loop, vae
+        self.examples = len(examples)
+        self.collaborators = collaborators.eval().requires_grad_(False)
+        torch.manual_seed(settings.loop.seed)
+        self.model = DynamicDiffusers.of(
+            {modality: DynamicDiffuser(settings.unet_config, settings.spatial.get(modality, 0)) for modality in collaborators}
+        )
+        self.schedule = DDPMScheduler(**settings.schedule)
+        self.latents = PreparedLatents(vae, examples, cache)
+        self.conditions = {m: PreparedConditions(collaborators[m].encoder, m, examples) for m in collaborators}
+
+    def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        inputs = {modality: prepared.draw(indices, generator) for modality, prepared in self.conditions.items()}
+        return self.latents.draw(indices, generator), inputs
+
+    def losses(self, batch: tuple[Tensor, dict[str, Tensor]], generator: torch.Generator) -> dict[str, Tensor]:
+        latents, inputs = batch
+        present = self._present(generator)
+        with torch.no_grad():
+            tokens = {modality: self.collaborators[modality].encoder(inputs[modality]) for modality in present}
+        noise, timesteps = draw_noise(latents, self.schedule, generator)
+        composition = Collaborative(self.collaborators, self.model)
+        loss = denoising_loss(composition, self.schedule, latents, tokens, noise, timesteps)
+        return {"loss": loss.mean(), **by_noise_level(loss, timesteps, self.schedule)}
+
+    def _present(self, generator: torch.Generator) -> list[str]:
+        """The modalities of one batch: at least two, where there are two."""
+        names = list(self.collaborators)
+        draws = torch.rand(len(names), generator=generator)
+        keep = {int(index) for index in torch.nonzero(draws >= self.settings.modality_dropout).flatten()}
+        for index in torch.argsort(draws, descending=True)[:2]:
+            keep.add(int(index))
+        return [name for index, name in enumerate(names) if index in keep]
+
+    def save(self, folder: Path) -> None:
+        self.model.save_pretrained(folder)
+
+    def picture(self) -> Image.Image:
+        """Drawable conditions above, what all collaborators make of them together below."""
+        generator = torch.Generator().manual_seed(0)
+        inputs = self.batch(torch.arange(min(PICTURED, self.examples)), generator)[1]
+        tokens = {modality: self.collaborators[modality].encoder(inputs[modality]) for modality in inputs}
+        composition = Collaborative(self.collaborators, self.model).guided(self.collaborators.unconditional(tokens), 2.0)
+        images = sampled_images(composition, self.vae, self.schedule, tokens, self.latents.mean.shape[1:])
+        rows = []
+        for modality, value in inputs.items():
+            shown = [self.collaborators[modality].encoder.picture(row[None], images.shape[1]) for row in value]
+            rows.append([np.asarray(picture) for picture in shown if picture is not None])
+        return Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in [*rows, list(images)] if row]))

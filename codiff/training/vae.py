@@ -1,0 +1,120 @@
+"""Stage 1: the autoencoder that turns pictures into latents and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from PIL import Image
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from codiff.pixels import from_uint8, to_uint8
+from codiff.recognition import AttributeClassifier, FaceParser
+from codiff.training.data import DataSettings, open_faces
+from codiff.training.settings import LoopSettings, Settings
+from codiff.training.stage import Stage
+
+_PERCEPTUAL_KINDS = {"face_parser": FaceParser, "attribute_classifier": AttributeClassifier}
+
+
+class VAESettings(Settings):
+    """Settings of the autoencoder.
+
+    Attributes:
+        channels: widths by level; each level after the first halves the side.
+        layers_per_block, latent_channels, groups: of the AutoencoderKL.
+        crop: side of the random crops it is trained on, in pixels.
+        kl_weight: of the Kullback-Leibler term, relative to the mean absolute error.
+        perceptual: folders of trained recognition networks (by kind) whose features make the perceptual term.
+        perceptual_weight: of that term.
+    """
+
+    channels: tuple[int, ...] = (32, 64, 96, 128)
+    layers_per_block: int = Field(default=1, gt=0)
+    latent_channels: int = Field(default=4, gt=0)
+    groups: int = Field(default=8, gt=0)
+    crop: int = Field(default=64, gt=0)
+    kl_weight: float = Field(default=1e-6, ge=0)
+    perceptual: dict[str, str] = {}
+    perceptual_weight: float = Field(default=0.1, ge=0)
+    data: DataSettings
+    loop: LoopSettings
+
+
+def perceptual_distance(network: nn.Module, first: Tensor, second: Tensor, levels: int = 2) -> Tensor:
+    """Mean squared distance of unit-normalised features, averaged over levels (LPIPS without its linear layers:
+    Zhang et al., CVPR 2018, arXiv:1801.03924, eq. 1)."""
+    distances = []
+    for a, b in zip(network.features(first)[:levels], network.features(second)[:levels], strict=True):  # type: ignore[operator]
+        a, b = functional.normalize(a.float(), dim=1), functional.normalize(b.float(), dim=1)
+        distances.append(((a - b) ** 2).sum(dim=1).mean())
+    return torch.stack(distances).mean()
+
+
+class VAEStage(Stage):
+    """L1 + KL + perceptual term on random crops of the pictures."""
+
+    name = "vae"
+
+    def __init__(self, settings: VAESettings) -> None:
+        torch.manual_seed(settings.loop.seed)
+        self.settings: VAESettings = settings
+        self.loop = settings.loop
+        self.faces = open_faces(settings.data, "train")
+        self.examples = len(self.faces)
+        levels = len(settings.channels)
+        self.model = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * levels,
+            up_block_types=("UpDecoderBlock2D",) * levels,
+            block_out_channels=settings.channels,
+            layers_per_block=settings.layers_per_block,
+            latent_channels=settings.latent_channels,
+            norm_num_groups=settings.groups,
+            sample_size=settings.data.size,
+        )
+        self.networks = [
+            _PERCEPTUAL_KINDS[kind].from_pretrained(Path(folder).expanduser()).eval().requires_grad_(False)
+            for kind, folder in settings.perceptual.items()
+        ]
+
+    def batch(self, indices: Tensor, generator: torch.Generator) -> Tensor:
+        side, crop = self.settings.data.size, self.settings.crop
+        corners = torch.randint(0, side - crop + 1, (len(indices), 2), generator=generator).tolist()
+        images = self.faces.array("image")
+        crops = [images[row, y : y + crop, x : x + crop] for row, (y, x) in zip(indices.tolist(), corners, strict=True)]
+        return from_uint8(np.stack(crops))
+
+    def losses(self, batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        posterior = self.model.encode(batch).latent_dist
+        noise = torch.randn(posterior.mean.shape, generator=generator)
+        decoded = self.model.decode(posterior.mean + posterior.std * noise).sample.float()
+        l1 = functional.l1_loss(decoded, batch)
+        kl = posterior.kl().float().mean()
+        parts = {"l1": l1, "kl": kl, "mse": functional.mse_loss(decoded, batch)}
+        loss = l1 + self.settings.kl_weight * kl
+        if self.networks:
+            parts["perceptual"] = torch.stack([perceptual_distance(network, decoded, batch) for network in self.networks]).mean()
+            loss = loss + self.settings.perceptual_weight * parts["perceptual"]
+        return {"loss": loss, **parts}
+
+    def save(self, folder: Path) -> None:
+        self.model.register_to_config(scaling_factor=self._scaling_factor())
+        self.model.save_pretrained(folder)
+
+    @torch.no_grad()
+    def _scaling_factor(self, faces: int = 256) -> float:
+        """One over the standard deviation of the latents (Rombach et al., CVPR 2022, arXiv:2112.10752, appendix G)."""
+        pictures = from_uint8(np.asarray(self.faces.array("image")[:faces]))
+        latents = torch.cat([self.model.encode(part).latent_dist.mean for part in pictures.split(32)])
+        return round(1.0 / float(latents.std()), 5)
+
+    def picture(self) -> Image.Image:
+        """Pictures above, their reconstructions below."""
+        pictures = from_uint8(np.asarray(self.faces.array("image")[:8]))
+        decoded = self.model.decode(self.model.encode(pictures).latent_dist.mean).sample
+        rows = [np.concatenate(list(to_uint8(row)), axis=1) for row in (pictures, decoded)]
+        return Image.fromarray(np.concatenate(rows))
