@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from codiff.conditional_unet import ConditionalUNet
 from codiff.denoiser import Conditions, DenoiserOutput
+from codiff.errors import InputError
 from codiff.modalities.modality import Modality
 from codiff.model_dict import ModelDict
 
@@ -21,7 +23,7 @@ class Collaborator(ModelMixin, ConfigMixin):
 
     Args:
         modality: the name its condition has in `Conditions`.
-        encoder: registered name of the condition encoder; None for the one named like the modality.
+        encoder_name: registered name of the condition encoder; None for the one named like the modality.
         encoder_config: JSON-able arguments of the encoder.
         unet_config: arguments of diffusers' `UNet2DConditionModel` (`in_channels` counts the latents alone).
         spatial: channels of the map that the tokens are read as besides cross-attention, see `ConditionalUNet`.
@@ -33,12 +35,12 @@ class Collaborator(ModelMixin, ConfigMixin):
         modality: str,
         encoder_config: dict[str, Any],
         unet_config: dict[str, Any],
-        encoder: str | None = None,
+        encoder_name: str | None = None,
         spatial: int = 0,
     ) -> None:
         super().__init__()
         self.modality = modality
-        self.encoder = Modality.create(encoder or modality, encoder_config)
+        self.encoder = Modality.create(encoder_name or modality, encoder_config)
         self.network = ConditionalUNet(unet_config, spatial)
 
     @property
@@ -82,6 +84,18 @@ class Collaborators(ModelDict[Collaborator]):
     """Collaborators by modality."""
 
     member = Collaborator
+
+    @classmethod
+    def of(cls, models: Mapping[str, Collaborator]) -> Any:
+        """The collaborators by modality.
+
+        Raises:
+            InputError: a name that cannot be used, or that is not the collaborator's own.
+        """
+        for modality, model in models.items():
+            if model.modality != modality:
+                raise InputError(f"a collaborator of {model.modality!r} cannot stand for {modality!r}")
+        return super().of(models)
 
     def encode(self, raw: dict[str, Any]) -> dict[str, Tensor]:
         """Tokens of raw conditions, modality by modality."""

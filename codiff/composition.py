@@ -191,9 +191,12 @@ def cosine_decay(modality: str, *, scale: float = 2.0, timesteps: int = 1000) ->
         p = influences[modality]
         faded = p * s.to(p).reshape(-1, 1, 1, 1)
         raised = scale * faded / (1.0 + (scale - 1.0) * faded)
-        rest = torch.stack([share for name, share in influences.items() if name != modality]).sum(dim=0)
-        factor = (1.0 - raised) / rest.clamp_min(torch.finfo(rest.dtype).tiny)
-        return {name: raised if name == modality else share * factor for name, share in influences.items()}
+        others = torch.stack([share for name, share in influences.items() if name != modality])
+        rest = others.sum(dim=0)
+        # Where the softmax left the others nothing to be in proportion to, they get equal parts.
+        others = torch.where(rest > 0, others / rest.where(rest > 0, 1.0), 1.0 / len(others)) * (1.0 - raised)
+        parts = iter(others)
+        return {name: raised if name == modality else next(parts) for name in influences}
 
     return reweight
 

@@ -5,20 +5,26 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from codiff.errors import InputError
+
+_LEFTOVER = re.compile(r"\.(?P<name>.+)\.\d+\.(?P<kind>old|partial)")
 
 
 @contextmanager
 def written_aside(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path`, for a file or a folder, renamed to `path` on success and removed on failure.
 
-    A folder that stands at `path` already is replaced in two renames, so that one of the two is always whole.
+    A folder that stands at `path` already is replaced in two renames, so that one of the two is always whole; see
+    `recover` for what a process that is killed in between leaves.
 
     Raises:
         InputError: the place cannot be written, or the disk is full.
@@ -27,18 +33,42 @@ def written_aside(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(temporary)  # a killed process had the same number
         yield temporary
         _flush(temporary)
         _replace(temporary, path)
-    except OSError as error:
-        raise InputError(_explain(path, error)) from error
+    except (OSError, SafetensorError) as error:
+        known = _operating_system_error(error)
+        if known is None:
+            raise
+        written = _bytes_in(temporary)
+        _remove(temporary)
+        raise InputError(_explain(path, known, written)) from error
     finally:
         _remove(temporary)
 
 
+def recover(folder: str | Path, name: str | None = None) -> None:
+    """Mend what killed writers left in a folder: a file or folder that was being replaced returns, unfinished ones go.
+
+    Call it only where nobody else writes meanwhile. With a name, only what was to become `folder/name` is looked at.
+    """
+    folder = Path(folder)
+    found = ((entry, _LEFTOVER.fullmatch(entry.name)) for entry in folder.iterdir()) if folder.is_dir() else ()
+    for leftover, match in sorted((entry, match) for entry, match in found if match is not None):
+        if name not in (None, match["name"]):
+            continue
+        path = folder / match["name"]
+        if match["kind"] == "old" and not path.exists():
+            leftover.rename(path)
+        else:
+            _remove(leftover)
+
+
 def _flush(path: Path) -> None:
-    for file in [path] if path.is_file() else [child for child in path.rglob("*") if child.is_file()]:
-        descriptor = os.open(file, os.O_RDONLY)
+    """Bring a file, or a folder with all that is in it, from the system's memory to the disk."""
+    for entry in (path, *(path.rglob("*") if path.is_dir() else ())):
+        descriptor = os.open(entry, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
@@ -51,23 +81,49 @@ def _replace(temporary: Path, path: Path) -> None:
         return
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
     path.rename(old)
-    temporary.rename(path)
-    shutil.rmtree(old)
+    try:
+        temporary.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
+    old.rename(temporary)  # what is named "old" is always whole; the caller removes what is temporary
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
 
 
-def _explain(path: Path, error: OSError) -> str:
+def _bytes_in(path: Path) -> int:
+    with suppress(OSError):
+        return sum(entry.stat().st_size for entry in (path, *path.rglob("*")) if entry.is_file())
+    return 0
+
+
+def _operating_system_error(error: Exception) -> OSError | None:
+    """The error itself, or the one that safetensors tells of in its message; None where there is none."""
+    if isinstance(error, OSError):
+        return error
+    told = re.search(r"os error (\d+)", str(error))
+    return OSError(int(told[1]), os.strerror(int(told[1]))) if told else None
+
+
+def _explain(path: Path, error: OSError, written: int) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         home = next(parent for parent in path.absolute().parents if parent.exists())
-        free = shutil.disk_usage(home).free / 2**20
-        return f"cannot write {path}: {error.strerror}; {free:.0f} MiB are free. Make room or choose another folder."
+        free = shutil.disk_usage(home).free
+        return (
+            f"cannot write {path}: {error.strerror} after {_readable(written)}; {_readable(free)} are free. "
+            "Make room or choose another folder."
+        )
     return f"cannot write {path}: {error.strerror or error}. Check the folder and its permissions, or choose another."
+
+
+def _readable(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB" if count >= 2**20 else f"{count / 2**10:.1f} KiB"
 
 
 def write_json(path: str | Path, value: Any) -> None:

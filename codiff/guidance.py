@@ -30,6 +30,10 @@ class Guidance:
         conditional = self.denoiser(latents, timestep, conditions)
         if self.scale == 1.0:
             return conditional
-        avoided = {m: self.unconditional[m].expand_as(tokens) for m, tokens in conditions.items()}
+        avoided = {m: _repeated(self.unconditional[m], len(tokens)) for m, tokens in conditions.items()}
         base = self.denoiser(latents, timestep, avoided).sample
         return DenoiserOutput(base + self.scale * (conditional.sample - base), conditional.influences)
+
+
+def _repeated(tokens: Tensor, batch: int) -> Tensor:
+    return tokens.expand(batch, *tokens.shape[1:])

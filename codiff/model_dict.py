@@ -38,8 +38,7 @@ class ModelDict(ModelMixin, ConfigMixin, Generic[ModelType]):
             InputError: a modality whose name cannot be a folder's.
         """
         for modality in models:
-            if not modality or any(character in modality for character in "./\\ \0"):
-                raise InputError(f"modality name {modality!r} cannot be used: use letters, digits, '-' and '_'")
+            _check_name(modality)
         result = cls(list(models))
         result.models.update(models)
         return result
@@ -49,7 +48,7 @@ class ModelDict(ModelMixin, ConfigMixin, Generic[ModelType]):
             model: Any = self.models[modality]
         except KeyError:
             raise InputError(f"this model has no modality {modality!r}; it has {', '.join(self.models)}") from None
-        return model  # type: ignore[no-any-return]
+        return model
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.models)
@@ -58,7 +57,7 @@ class ModelDict(ModelMixin, ConfigMixin, Generic[ModelType]):
         return len(self.models)
 
     def __contains__(self, modality: object) -> bool:
-        return modality in self.models
+        return isinstance(modality, str) and modality in self.models
 
     def keys(self) -> list[str]:
         """The modalities in order."""
@@ -82,13 +81,16 @@ class ModelDict(ModelMixin, ConfigMixin, Generic[ModelType]):
         subfolder = kwargs.pop("subfolder", None)
         folder = folder / subfolder if subfolder else folder
         try:
-            modalities = cls.load_config(folder)["modalities"]
-        except (OSError, KeyError) as error:
+            modalities = list(cls.load_config(local_folder(folder))["modalities"])
+        except (OSError, KeyError, TypeError) as error:
             raise InputError(f"{folder} is not a folder of {cls.__name__}: {error}") from error
+        if not modalities:
+            raise InputError(f"{folder} is not a folder of {cls.__name__}: it lists no modalities")
         models = {}
         for modality in modalities:
+            _check_name(modality)
             try:
-                models[modality] = cls.member.from_pretrained(folder / modality, **kwargs)
+                models[modality] = in_own_memory(cls.member.from_pretrained(local_folder(folder / modality), **kwargs))
             except InputError:
                 raise
             except Exception as error:  # whatever a damaged file makes a loader raise
@@ -108,3 +110,29 @@ class ModelDict(ModelMixin, ConfigMixin, Generic[ModelType]):
     def device(self) -> torch.device:
         """Of the parameters."""
         return next(self.parameters()).device
+
+
+def _check_name(modality: Any) -> None:
+    """Refuse a name that cannot be a folder's, or a submodule's because a method has it (InputError)."""
+    usable = isinstance(modality, str) and modality and not any(character in modality for character in "./\\ \0")
+    if not usable or hasattr(nn.ModuleDict, modality) or modality == "training":
+        raise InputError(f"modality name {modality!r} cannot be used: use letters, digits, '-' and '_'")
+
+
+def local_folder(folder: Path) -> Path:
+    """The folder, if it is there: loaders take a missing one for a hub id and try to download it.
+
+    Raises:
+        InputError: it is not there.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is missing; copy or download the whole model again")
+    return folder
+
+
+def in_own_memory(model: ModelType) -> ModelType:
+    """The model with copies of its weights: loaded ones lie in the file's pages at any alignment, where kernels round
+    otherwise, and the model would differ from the one that was saved in the last bit."""
+    for value in (*model.parameters(), *model.buffers()):
+        value.data = value.data.clone()
+    return model

@@ -84,8 +84,10 @@ def verify_checksums(folder: Path) -> None:
         return
     try:
         sums: dict[str, str] = json.loads(record.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise InputError(f"{record} is broken: {error}; download the model again") from error
+    if not isinstance(sums, dict):
+        raise InputError(f"{record} is broken: it lists no files; download the model again")
     for name, expected in sums.items():
         path = folder / name
         if not path.is_file():

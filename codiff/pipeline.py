@@ -12,6 +12,7 @@ import diffusers
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
+from diffusers.configuration_utils import ConfigMixin
 from diffusers.schedulers import SchedulerMixin
 from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
@@ -23,7 +24,8 @@ from codiff.composition import Collaborative, Composition, check_modalities
 from codiff.dynamic_diffuser import DynamicDiffusers
 from codiff.errors import InputError
 from codiff.files import written_aside
-from codiff.model_files import find_model, read_index, verify_checksums, write_checksums
+from codiff.model_dict import in_own_memory, local_folder
+from codiff.model_files import INDEX, find_model, read_index, verify_checksums, write_checksums
 from codiff.pixels import to_uint8
 from codiff.sampling import Step, sample
 
@@ -55,6 +57,10 @@ def generators(seed: int, count: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed + index) for index in range(count)]
 
 
+def _kept(value: Tensor) -> Tensor:
+    return value.to(device="cpu", dtype=torch.float32, copy=True)
+
+
 class _Recorder:
     """Keeps of each step only what was asked for, on the CPU."""
 
@@ -67,10 +73,10 @@ class _Recorder:
     def note(self, step: Step) -> None:
         if self.wants_influences:
             for modality, share in (step.influences or {}).items():
-                self.influences.setdefault(modality, []).append(share.float().cpu())
+                self.influences.setdefault(modality, []).append(_kept(share))
         if self.wants_intermediates:
-            self.intermediates.append(step.latents.float().cpu())
-            self.predictions.append(step.prediction().float().cpu())
+            self.intermediates.append(_kept(step.latents))
+            self.predictions.append(_kept(step.prediction()))
 
     def output(self, images: Any) -> CollaborativePipelineOutput:
         return CollaborativePipelineOutput(
@@ -193,6 +199,7 @@ class CollaborativePipeline(DiffusionPipeline):
         """One generator an image; all batch sizes must agree or be 1."""
         sizes = {f"the {modality} condition": len(value) for modality, value in tokens.items()}
         if latents is not None:
+            self._check_latents(latents)
             sizes["latents"] = len(latents)
         if isinstance(generator, list):
             sizes["generator"] = len(generator)
@@ -217,15 +224,23 @@ class CollaborativePipeline(DiffusionPipeline):
         device, dtype = self._execution_device, self.collaborators.dtype
         if latents is None:
             return torch.cat([randn_tensor((1, *shape), generator=source, device=device, dtype=dtype) for source in sources])
+        return latents.to(device=device, dtype=dtype)
+
+    def _check_latents(self, latents: Tensor) -> None:
+        shape = self.latent_shape
         if latents.ndim != 4 or latents.shape[1] != shape[0]:
             raise InputError(f"latents have shape {tuple(latents.shape)}, expected (batch, {', '.join(map(str, shape))})")
-        return latents.to(device=device, dtype=dtype)
 
     def _unconditional(self, tokens: Mapping[str, Tensor], negative: dict[str, Any] | None) -> dict[str, Tensor]:
         unconditional = self.collaborators.unconditional(tokens)
         if negative:
             check_modalities(negative, tokens)
-            unconditional.update(self.collaborators.encode(negative))
+            avoided = self.collaborators.encode(negative)
+            for modality, value in avoided.items():
+                if len(value) not in (1, len(tokens[modality])):
+                    sizes = f"the negative {modality} condition: {len(value)}, images: {len(tokens[modality])}"
+                    raise InputError(f"batch sizes do not agree ({sizes}); give one negative condition, or one for each image")
+            unconditional.update(avoided)
         return unconditional
 
     def _step_kwargs(self, scheduler: Any, eta: float, sources: list[torch.Generator]) -> dict[str, Any]:
@@ -258,8 +273,14 @@ class CollaborativePipeline(DiffusionPipeline):
         return [Image.fromarray(np.ascontiguousarray(picture)) for picture in to_uint8(pictures)]
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
-        """Write the model into a folder, whole or not at all, with checksums of its weights."""
-        with written_aside(save_directory) as folder:
+        """Write the model into a folder, whole or not at all, with checksums of its weights.
+
+        Raises:
+            InputError: the folder cannot be written, or holds something else than a model, which would be lost.
+        """
+        if not kwargs.get("safe_serialization", True):
+            raise InputError("weights are written as safetensors alone: pickles can run code when they are loaded")
+        with written_aside(_replaceable(Path(save_directory))) as folder:
             super().save_pretrained(folder, **kwargs)
             write_checksums(folder)
 
@@ -281,13 +302,15 @@ class CollaborativePipeline(DiffusionPipeline):
         verify_checksums(folder)
         load = {"torch_dtype": torch_dtype, "low_cpu_mem_usage": True, "use_safetensors": True}
         try:
-            vae = AutoencoderKL.from_pretrained(folder / "vae", **load)
-            scheduler = _scheduler_class(index).from_pretrained(folder / "scheduler")
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            vae = in_own_memory(AutoencoderKL.from_pretrained(local_folder(folder / "vae"), **load))
+            scheduler = _scheduler_class(index).from_pretrained(local_folder(folder / "scheduler"))
+        except InputError:
+            raise
+        except Exception as error:  # whatever a damaged file makes a loader raise
             raise InputError(f"{folder} cannot be loaded: {error}") from error
         collaborators = Collaborators.from_pretrained(folder / "collaborators", **load)
         dynamic_diffusers = None
-        if (index.get("dynamic_diffusers") or [None])[0] is not None:
+        if index.get("dynamic_diffusers") not in (None, [None, None]):
             dynamic_diffusers = DynamicDiffusers.from_pretrained(folder / "dynamic_diffusers", **load)
         return cls(vae.eval(), collaborators.eval(), dynamic_diffusers and dynamic_diffusers.eval(), scheduler)
 
@@ -295,10 +318,20 @@ class CollaborativePipeline(DiffusionPipeline):
 CollaborativePipeline.__module__ = "codiff"
 
 
+def _replaceable(folder: Path) -> Path:
+    """The folder itself, behind any links, if a model may take its place."""
+    folder = folder.resolve()
+    if Path.cwd().is_relative_to(folder):
+        raise InputError(f"{folder} is the working directory or above it; give a folder inside")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / INDEX).exists():
+        raise InputError(f"{folder} holds something else than a model, which would be lost; give a new folder")
+    return folder
+
+
 def _scheduler_class(index: Mapping[str, Any]) -> type[Any]:
     """A diffusers scheduler by the name in the index: nothing else is ever looked up or imported."""
     library, name = index["scheduler"]
     kind = getattr(diffusers, str(name), None)
-    if library != "diffusers" or not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
+    if library != "diffusers" or not (isinstance(kind, type) and issubclass(kind, SchedulerMixin) and issubclass(kind, ConfigMixin)):
         raise InputError(f"the scheduler {library}.{name} is not one of diffusers'")
     return kind

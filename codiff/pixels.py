@@ -10,7 +10,7 @@ from torch import Tensor
 
 def from_uint8(images: NDArray[np.uint8]) -> Tensor:
     """(batch, h, w, 3) bytes -> float32 (batch, 3, h, w) in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:

@@ -49,8 +49,8 @@ def spline(control: Iterable[tuple[float, float]] | Points, *, closed: bool, sam
     curve = np.zeros((count, samples, 2))
     for k in range(4):
         curve += basis[None, :, k, None] * padded[k : k + count, None, :]
-    curve = curve.reshape(-1, 2)
-    return curve if closed else np.concatenate([curve, points[-1:]])
+    line: Points = curve.reshape(-1, 2)
+    return line if closed else np.concatenate([line, points[-1:]])
 
 
 def ellipse(x: float, y: float, rx: float, ry: float, *, samples: int = 28) -> Points:

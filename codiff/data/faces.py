@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
-import json
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 from rich.progress import track
 
 from codiff.data.face_attributes import Face, sample_face
 from codiff.data.face_captions import caption
-from codiff.data.face_renderer import render
+from codiff.data.face_renderer import check_size, render
+from codiff.errors import InputError
+from codiff.files import recover, write_json, written_aside
 
 TRAIN_FACES, VALIDATION_FACES = 27_000, 3_000
 SPLITS = {"train": range(TRAIN_FACES), "validation": range(TRAIN_FACES, TRAIN_FACES + VALIDATION_FACES)}
@@ -55,15 +59,26 @@ class ProceduralFaces(Sequence[FaceExample]):
         split: "train" (27,000 faces) or "validation" (3,000).
         size: side in pixels, >= 32.
         limit: only the first so many faces.
+
+    Raises:
+        InputError: no such split, or a size or limit that is too small.
     """
 
     def __init__(self, split: str, size: int = 128, *, limit: int | None = None) -> None:
         if split not in SPLITS:
-            raise ValueError(f"unknown split {split!r}; expected one of {', '.join(SPLITS)}")
+            raise InputError(f"unknown split {split!r}; expected one of {', '.join(SPLITS)}")
+        check_size(size)
+        if limit is not None and limit < 1:
+            raise InputError(f"limit must be at least one face, not {limit}")
         self.size = size
         self.indices = SPLITS[split][:limit]
         self.split = split
         self._cache: dict[str, NDArray[np.uint8]] | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Names the faces: another renderer, split, size or number gives another one."""
+        return f"faces-{self.size}-{self.split}-{len(self)}-{pixels_digest(self.indices, self.size)}"
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -93,38 +108,57 @@ class ProceduralFaces(Sequence[FaceExample]):
         return self._cache[name]
 
     def cached(self, folder: str | Path, *, processes: int | None = None) -> ProceduralFaces:
-        """The same faces, rendered once into `folder` by `processes` processes (all cores by default), then mapped."""
-        home = Path(folder) / f"faces-{self.size}-{self.split}-{len(self)}-{pixels_digest(self.indices, self.size)}"
+        """The same faces, rendered once into `folder` by `processes` processes (all cores by default), then mapped.
+
+        Raises:
+            InputError: the folder cannot be written, or the disk is full.
+        """
+        home = Path(folder) / self.fingerprint
         if not home.exists():
             self._fill(home, processes or os.cpu_count() or 1)
-        cached = ProceduralFaces(self.split, self.size, limit=len(self))
+        cached = copy.copy(self)
         cached._cache = {name: np.load(home / f"{name}.npy", mmap_mode="r") for name in _SHEETS}
         return cached
 
     def _fill(self, home: Path, processes: int) -> None:
-        partial = home.with_name(f"{home.name}.partial-{os.getpid()}")
-        partial.mkdir(parents=True)
-        try:
-            shape = (len(self), self.size, self.size)
-            shapes = {"image": (*shape, 3), "mask": shape, "sketch": shape}
-            sheets = {
-                name: np.lib.format.open_memmap(partial / f"{name}.npy", mode="w+", dtype=np.uint8, shape=shapes[name])
-                for name in _SHEETS
-            }
-            starts = range(0, len(self), _CHUNK)
-            chunks = [(self.indices[start : start + _CHUNK], self.size) for start in starts]
-            with ProcessPoolExecutor(processes) as pool:
-                rendered = track(pool.map(_render_chunk, chunks), f"drawing {len(self)} faces", total=len(chunks))
-                for start, chunk in zip(starts, rendered, strict=True):
-                    for name in _SHEETS:
-                        sheets[name][start : start + len(chunk[name])] = chunk[name]
-            for sheet in sheets.values():
-                sheet.flush()
-            (partial / "faces.json").write_text(json.dumps({"split": self.split, "size": self.size, "faces": len(self)}))
-            partial.rename(home)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
+        """Render all faces into a new folder; whoever else wants the same waits and finds it done."""
+        with _alone(home):
+            recover(home.parent, home.name)
+            if not home.exists():
+                with written_aside(home) as partial:
+                    partial.mkdir()
+                    self._render_into(partial, processes)
+
+    def _render_into(self, folder: Path, processes: int) -> None:
+        shape = (len(self), self.size, self.size)
+        shapes = {"image": (*shape, 3), "mask": shape, "sketch": shape}
+        chunks = [(self.indices[start : start + _CHUNK], self.size) for start in range(0, len(self), _CHUNK)]
+        with ExitStack() as stack:
+            files = {name: stack.enter_context((folder / f"{name}.npy").open("wb")) for name in _SHEETS}
+            for name, file in files.items():
+                header = {"descr": "|u1", "fortran_order": False, "shape": shapes[name]}
+                np.lib.format.write_array_header_1_0(file, header)
+            pool = ProcessPoolExecutor(processes)
+            stack.callback(pool.shutdown, cancel_futures=True)
+            rendered = pool.map(_render_chunk, chunks)
+            for chunk in track(rendered, f"drawing {len(self)} faces", total=len(chunks)):
+                for name, file in files.items():
+                    file.write(chunk[name].tobytes())
+        write_json(folder / "faces.json", {"split": self.split, "size": self.size, "faces": len(self)})
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Only one process at a time; the others wait."""
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(home.with_name(f".{home.name}.lock")).acquire()
+    except OSError as error:
+        raise InputError(
+            f"cannot write into {home.parent}: {error.strerror or error}. Choose another folder."
+        ) from error
+    with lock:
+        yield
 
 
 def _render_chunk(task: tuple[range, int]) -> dict[str, NDArray[np.uint8]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar
@@ -82,6 +82,12 @@ class Modality(nn.Module, ABC):
         if not items:
             raise InputError(f"the list of {self.name} conditions is empty; leave the modality out instead")
         return torch.cat([self.read(item) for item in items])
+
+    def fit(self, raws: Iterable[Any]) -> None:
+        """Learn from a training set's raw conditions, before the training, what no gradient can: a vocabulary, say.
+
+        Modalities that learn nothing so never iterate over `raws`; those that have learned it keep what they know.
+        """
 
     def picture(self, inputs: Tensor, size: int) -> Image.Image | None:
         """One validated condition (1, ...) drawn as an RGB image of (size, size); None where there is nothing to draw."""

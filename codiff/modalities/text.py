@@ -154,6 +154,11 @@ class TextModality(Modality, name="text"):
             hidden = block(hidden)
         return self.norm(hidden)
 
+    def fit(self, raws: Iterable[Any]) -> None:
+        """Take the words of these captions as the vocabulary, where there is none yet."""
+        if self._tokenizer is None:
+            self.tokenizer = train_tokenizer(raws, self.vocab_size)
+
     def describe(self, inputs: Tensor) -> str:
         """The text of one list of ids (1, max_tokens), as the model reads it."""
         ids = [token for token in inputs[0].tolist() if token != PAD_ID]

@@ -21,14 +21,21 @@ class AttributeClassifier(ModelMixin, ConfigMixin):
     """
 
     @register_to_config
-    def __init__(self, attributes: Mapping[str, Sequence[str]], channels: Sequence[int] = (32, 48, 64, 96, 128)) -> None:
+    def __init__(
+        self, attributes: Mapping[str, Sequence[str]], channels: Sequence[int] = (32, 48, 64, 96, 128)
+    ) -> None:
         super().__init__()
         self.encoder = PictureEncoder(channels)
         cells = 16 * channels[-1]  # a 4 x 4 grid: where in the face a sign stands matters
         self.neck = nn.Sequential(
-            nn.GroupNorm(GROUPS, channels[-1]), nn.SiLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(cells, 128), nn.SiLU(),
+            nn.GroupNorm(GROUPS, channels[-1]),
+            nn.SiLU(),
+            nn.AdaptiveAvgPool2d(4),
+            nn.Flatten(),
+            nn.Linear(cells, 128),
+            nn.SiLU(),
             nn.Dropout(0.2),
-        )  # fmt: skip
+        )
         self.heads = nn.ModuleDict({name: nn.Linear(128, len(classes)) for name, classes in attributes.items()})
 
     def features(self, images: Tensor) -> list[Tensor]:

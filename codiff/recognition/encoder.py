@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from diffusers.models.resnet import Downsample2D, ResnetBlock2D
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ class PictureEncoder(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(12, channels[0], 3, padding=1))
         widths = [channels[0], *channels]
-        self.blocks = nn.ModuleList(block(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.blocks = nn.ModuleList(block(a, b) for a, b in pairwise(widths))
         self.downs = nn.ModuleList(Downsample2D(width, use_conv=True, padding=1, name="op") for width in channels[:-1])
 
     def forward(self, images: Tensor) -> list[Tensor]:

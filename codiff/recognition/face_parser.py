@@ -23,7 +23,10 @@ class FaceParser(ModelMixin, ConfigMixin):
         steps = list(zip(reversed(channels[1:]), reversed(channels[:-1]), strict=True))
         self.ups = nn.ModuleList(block(deep + shallow, shallow) for deep, shallow in steps)
         self.head = nn.Sequential(
-            nn.GroupNorm(GROUPS, channels[0]), nn.SiLU(), nn.Conv2d(channels[0], 4 * classes, 3, padding=1), nn.PixelShuffle(2)
+            nn.GroupNorm(GROUPS, channels[0]),
+            nn.SiLU(),
+            nn.Conv2d(channels[0], 4 * classes, 3, padding=1),
+            nn.PixelShuffle(2),
         )
 
     def features(self, images: Tensor) -> list[Tensor]:

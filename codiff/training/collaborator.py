@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,7 +43,7 @@ class CollaboratorSettings(Settings):
 
     modality: str
     encoder: str | None = None
-    encoder_config: dict[str, Any] = {}
+    encoder_config: dict[str, Any] = Field(default={})
     unet_config: dict[str, Any]
     spatial: int = Field(default=0, ge=0)
     schedule: dict[str, Any]
@@ -63,15 +62,25 @@ class CollaboratorStage(Stage):
         cache: folder for latents; None keeps them in memory.
     """
 
+    settings: CollaboratorSettings
+    model: Collaborator
+
     def __init__(
-        self, settings: CollaboratorSettings, vae: AutoencoderKL, examples: Examples, collaborator: Collaborator, cache: Path | None
+        self,
+        settings: CollaboratorSettings,
+        vae: AutoencoderKL,
+        examples: Examples,
+        collaborator: Collaborator,
+        cache: Path | None,
     ) -> None:
-        self.settings: CollaboratorSettings = settings
+        self.settings = settings
         self.name = f"collaborator {settings.modality}"
         self.loop, self.model, self.vae = settings.loop, collaborator, vae
+        self.frozen = [vae]
         self.examples = len(examples)
         self.schedule = DDPMScheduler(**settings.schedule)
         self.latents = PreparedLatents(vae, examples, cache)
+        self.fingerprint = self.latents.fingerprint
         self.conditions = PreparedConditions(collaborator.encoder, settings.modality, examples)
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -94,9 +103,10 @@ class CollaboratorStage(Stage):
         """Conditions above (where they can be drawn), what the model makes of them below, guidance 2."""
         generator = torch.Generator().manual_seed(0)
         inputs = self.conditions.draw(torch.arange(min(PICTURED, self.examples)), generator)
-        tokens = self.model.encoder(inputs)
+        tokens = self.model.encoder(inputs.to(self.model.device))
         denoiser = Guidance(self.model, {self.settings.modality: self.model.unconditional(tokens)}, 2.0)
-        images = sampled_images(denoiser, self.vae, self.schedule, {self.settings.modality: tokens}, self.latents.mean.shape[1:])
+        conditions, shape = {self.settings.modality: tokens}, self.latents.mean.shape[1:]
+        images = sampled_images(denoiser, self.vae, self.schedule, conditions, shape)
         shown = [self.model.encoder.picture(row[None], images.shape[1]) for row in inputs]
         rows = [[np.asarray(picture) for picture in shown if picture is not None], list(images)]
         return Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in rows if row]))
@@ -111,7 +121,7 @@ def draw_noise(latents: Tensor, schedule: DDPMScheduler, generator: torch.Genera
 
 
 def by_noise_level(loss: Tensor, timesteps: Tensor, schedule: DDPMScheduler) -> dict[str, Tensor]:
-    """The loss of the noisier and of the cleaner half of the timesteps: where conditions and where details are learned."""
+    """The loss of the noisier and of the cleaner timesteps: where conditions and where details are learned."""
     high = timesteps >= schedule.config.num_train_timesteps // 2
     parts = {"loss_high_noise": loss[high], "loss_low_noise": loss[~high]}
     return {name: part.mean() if len(part) else loss.mean() for name, part in parts.items()}
@@ -119,7 +129,12 @@ def by_noise_level(loss: Tensor, timesteps: Tensor, schedule: DDPMScheduler) -> 
 
 @torch.no_grad()
 def sampled_images(
-    denoiser: Any, vae: AutoencoderKL, schedule: DDPMScheduler, conditions: Mapping[str, Tensor], shape: torch.Size, steps: int = 25
+    denoiser: Any,
+    vae: AutoencoderKL,
+    schedule: DDPMScheduler,
+    conditions: Mapping[str, Tensor],
+    shape: torch.Size,
+    steps: int = 25,
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """One picture a condition, from fixed noise: uint8 (batch, h, w, 3)."""
     scheduler = DPMSolverMultistepScheduler.from_config(schedule.config)
@@ -138,19 +153,31 @@ def build_collaborator(settings: CollaboratorSettings, latent_channels: int) -> 
     """
     channels = settings.unet_config.get("in_channels")
     if channels != latent_channels:
-        raise InputError(f"unet_config.in_channels is {channels}, but the VAE's latents have {latent_channels} channels")
+        raise InputError(f"unet_config.in_channels is {channels}, but the VAE's latents have {latent_channels}")
     torch.manual_seed(settings.loop.seed)
-    model = Collaborator(settings.modality, settings.encoder_config, settings.unet_config, settings.encoder, settings.spatial)
+    model = Collaborator(
+        settings.modality, settings.encoder_config, settings.unet_config, settings.encoder, settings.spatial
+    )
     if settings.initial is None:
         return model
-    source = Collaborator.from_pretrained(Path(settings.initial).expanduser()).network.state_dict()
-    target = model.network.state_dict()
-    shared = {key: _widened(value, target[key]) for key, value in source.items() if key in target}
-    shared = {key: value for key, value in shared.items() if value.shape == target[key].shape}
+    try:
+        source = Collaborator.from_pretrained(Path(settings.initial).expanduser())
+    except OSError as error:
+        raise InputError(f"initial: {settings.initial} holds no collaborator: {error}") from error
+    parts = ["network"] if source.encoder.name != model.encoder.name else ["network", "encoder"]
+    shared = sum(_copy_weights(source.get_submodule(part), model.get_submodule(part)) for part in parts)
     if not shared:
         raise InputError(f"the collaborator in {settings.initial} shares no weight with this one")
-    model.network.load_state_dict(shared, strict=False)
     return model
+
+
+def _copy_weights(source: torch.nn.Module, target: torch.nn.Module) -> int:
+    """Copy the weights of the same name and shape; how many there are."""
+    wanted = target.state_dict()
+    found = {key: _widened(value, wanted[key]) for key, value in source.state_dict().items() if key in wanted}
+    found = {key: value for key, value in found.items() if value.shape == wanted[key].shape}
+    target.load_state_dict(found, strict=False)
+    return len(found)
 
 
 def _widened(value: Tensor, target: Tensor) -> Tensor:
@@ -160,8 +187,3 @@ def _widened(value: Tensor, target: Tensor) -> Tensor:
     widened = torch.zeros_like(target)
     widened[:, : value.shape[1]] = value
     return widened
-
-
-def parameters_in_millions(model: torch.nn.Module) -> float:
-    """Number of parameters in millions, to two decimals."""
-    return math.floor(sum(parameter.numel() for parameter in model.parameters()) / 1e4) / 100

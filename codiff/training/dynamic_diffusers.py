@@ -18,7 +18,7 @@ from codiff.data.example import Examples
 from codiff.dynamic_diffuser import DynamicDiffuser, DynamicDiffusers
 from codiff.loss import denoising_loss
 from codiff.training.collaborator import PICTURED, by_noise_level, draw_noise, sampled_images
-from codiff.training.prepared import PreparedConditions, PreparedLatents
+from codiff.training.prepared import PreparedConditions, PreparedLatents, weights_digest
 from codiff.training.settings import LoopSettings, Settings
 from codiff.training.stage import Stage
 
@@ -35,7 +35,7 @@ class DynamicDiffusersSettings(Settings):
     """
 
     unet_config: dict[str, Any]
-    spatial: dict[str, int] = {}
+    spatial: dict[str, int] = Field(default={})
     schedule: dict[str, Any]
     modality_dropout: float = Field(default=0.3, ge=0, lt=1)
     loop: LoopSettings
@@ -45,20 +45,29 @@ class DynamicDiffusersStage(Stage):
     """Algorithm 1 of arXiv:2304.10530: || eps - sum_m I_m (.) eps_m ||^2, the collaborators frozen."""
 
     name = "dynamic diffusers"
+    settings: DynamicDiffusersSettings
+    model: DynamicDiffusers
 
     def __init__(
-        self, settings: DynamicDiffusersSettings, vae: AutoencoderKL, examples: Examples, collaborators: Collaborators, cache: Path | None
+        self,
+        settings: DynamicDiffusersSettings,
+        vae: AutoencoderKL,
+        examples: Examples,
+        collaborators: Collaborators,
+        cache: Path | None,
     ) -> None:
-        self.settings: DynamicDiffusersSettings = settings
+        self.settings = settings
         self.loop, self.vae = settings.loop, vae
         self.examples = len(examples)
         self.collaborators = collaborators.eval().requires_grad_(False)
+        self.frozen = [vae, collaborators]
         torch.manual_seed(settings.loop.seed)
         self.model = DynamicDiffusers.of(
-            {modality: DynamicDiffuser(settings.unet_config, settings.spatial.get(modality, 0)) for modality in collaborators}
+            {m: DynamicDiffuser(settings.unet_config, settings.spatial.get(m, 0)) for m in collaborators}
         )
         self.schedule = DDPMScheduler(**settings.schedule)
         self.latents = PreparedLatents(vae, examples, cache)
+        self.fingerprint = f"{self.latents.fingerprint}, {weights_digest(collaborators)}"
         self.conditions = {m: PreparedConditions(collaborators[m].encoder, m, examples) for m in collaborators}
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -91,8 +100,10 @@ class DynamicDiffusersStage(Stage):
         """Drawable conditions above, what all collaborators make of them together below."""
         generator = torch.Generator().manual_seed(0)
         inputs = self.batch(torch.arange(min(PICTURED, self.examples)), generator)[1]
-        tokens = {modality: self.collaborators[modality].encoder(inputs[modality]) for modality in inputs}
-        composition = Collaborative(self.collaborators, self.model).guided(self.collaborators.unconditional(tokens), 2.0)
+        device = self.model.device
+        tokens = {m: self.collaborators[m].encoder(values.to(device)) for m, values in inputs.items()}
+        unconditional = self.collaborators.unconditional(tokens)
+        composition = Collaborative(self.collaborators, self.model).guided(unconditional, 2.0)
         images = sampled_images(composition, self.vae, self.schedule, tokens, self.latents.mean.shape[1:])
         rows = []
         for modality, value in inputs.items():

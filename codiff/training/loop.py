@@ -8,16 +8,17 @@ import math
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs, send_to_device
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from filelock import FileLock, Timeout
@@ -25,10 +26,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from codiff.errors import InputError
-from codiff.files import write_json, written_aside
+from codiff.files import recover, write_json, written_aside
 from codiff.training.checkpoint import load_checkpoint, save_checkpoint
 from codiff.training.curves import draw_curves
 from codiff.training.stage import Stage
+
+_FINGERPRINT = "data and frozen models"  # its name among the settings
 
 
 def seed_of(*parts: int | str) -> int:
@@ -46,10 +49,11 @@ def indices_of(step: int, count: int, examples: int, seed: int) -> Tensor:
     """The `count` examples of global micro-step `step`, epochs joined end to end: (count,)."""
     positions = torch.arange(step * count, (step + 1) * count)
     epochs = positions // examples
-    return torch.cat([order(examples, seed, int(epoch))[positions[epochs == epoch] % examples] for epoch in epochs.unique()])
+    parts = [order(examples, seed, int(epoch))[positions[epochs == epoch] % examples] for epoch in epochs.unique()]
+    return torch.cat(parts)
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 (nothing is wrong)
     """The training was asked to stop; everything is saved and the same command goes on."""
 
 
@@ -57,44 +61,57 @@ class Interrupted(Exception):
 class _Signals:
     """Remembers SIGINT and SIGTERM until the step is over."""
 
-    received: int | None = None
-    _before: dict[int, Any] = field(default_factory=dict)
+    received: int = 0
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self.received = number
 
     @contextmanager
     def caught(self) -> Iterator[None]:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
+        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
-            for number, handler in self._before.items():
+            for number, handler in before.items():
                 signal.signal(number, handler)
 
 
 @contextmanager
 def locked(output: Path) -> Iterator[None]:
-    """Only one training writes into a folder.
+    """Only one training writes into a folder; what a killed one left half done there is put in order.
 
     Raises:
-        InputError: another process trains there.
+        InputError: another process trains there, or nothing can be written there.
     """
-    output.mkdir(parents=True, exist_ok=True)
-    owner = output / "owner.json"
+    owner, lock = output / "owner.json", FileLock(output / ".lock", timeout=0)
     try:
-        with FileLock(output / ".lock", timeout=0):
-            owner.write_text(json.dumps({"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}))
-            try:
-                yield
-            finally:
-                owner.unlink(missing_ok=True)
+        output.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     except Timeout as error:
-        known = json.loads(owner.read_text()) if owner.exists() else {"pid": "?", "since": "?"}
-        raise InputError(
-            f"{output} is in use by process {known['pid']} since {known['since']}; wait for it or train into another folder"
-        ) from error
+        raise InputError(f"{output} is in use by {_owner(owner)}; wait for it or train into another folder") from error
+    except OSError as error:
+        raise InputError(f"cannot write into {output}: {error.strerror or error}. Choose another folder.") from error
+    try:
+        recover(output)
+        recover(output / "samples")
+        write_json(owner, {"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")})
+        yield
+    finally:
+        owner.unlink(missing_ok=True)
+        lock.release()
+
+
+def _owner(path: Path) -> str:
+    try:
+        known = json.loads(path.read_text())
+        return f"process {known['pid']} since {known['since']}"
+    except (OSError, ValueError, KeyError, TypeError):  # it is starting or ending just now
+        return "another process"
+
+
+def _on_cpu() -> bool:
+    """Whether there is no accelerator: accelerate joins the processes of torchrun on CPUs only when it is told so."""
+    return not torch.accelerator.is_available()
 
 
 class _Step(nn.Module):
@@ -113,20 +130,26 @@ class Trainer:
 
     def __init__(self, stage: Stage, output: Path, *, allow_changes: bool = False) -> None:
         self.stage, self.output, self.settings = stage, output, stage.loop
+        if self.settings.precision == "fp16" and not torch.cuda.is_available():
+            raise InputError('precision "fp16" needs a GPU; set loop.precision to "bf16" or "no"')
         self.accelerator = Accelerator(
+            cpu=_on_cpu(),
             mixed_precision=self.settings.precision,
             gradient_accumulation_steps=self.settings.accumulation,
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
-        self.world = self.accelerator.num_processes
+        self.world, self.device = self.accelerator.num_processes, self.accelerator.device
         self._check_settings(allow_changes)
-        parameters = [parameter for parameter in stage.model.parameters() if parameter.requires_grad]
+        self.parameters = [parameter for parameter in stage.model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            parameters, lr=self.settings.learning_rate, betas=self.settings.betas, weight_decay=self.settings.weight_decay
+            self.parameters,
+            lr=self.settings.learning_rate,
+            betas=self.settings.betas,
+            weight_decay=self.settings.weight_decay,
         )
         self.ema = None
         if self.settings.ema_decay is not None:
-            self.ema = EMAModel(parameters, decay=self.settings.ema_decay, use_ema_warmup=True, power=0.75)
+            self.ema = EMAModel(self.parameters, decay=self.settings.ema_decay, use_ema_warmup=True, power=0.75)
         self.step, self.skipped = 0, 0
         self.log: list[dict[str, float]] = []
         self.seconds = 0.0
@@ -139,38 +162,46 @@ class Trainer:
         )
         self.rate_at = schedule.lr_lambdas[0]  # a pure function of the step: nothing to save or restore
         self.model, self.prepared = self.accelerator.prepare(_Step(stage), self.optimizer)
+        for model in stage.frozen:
+            model.to(self.device)
         if self.ema is not None:
-            self.ema.to(self.accelerator.device)
+            self.ema.to(self.device)
 
     def _check_settings(self, allow_changes: bool) -> None:
-        now = {**json.loads(self.stage.settings.model_dump_json()), "processes": self.world}
+        settings = json.loads(self.stage.settings.model_dump_json())
+        now = {**settings, "processes": self.world, _FINGERPRINT: self.stage.fingerprint}
         record = self.output / "settings.json"
-        if record.exists() and (self.output / "checkpoint").exists():
-            before = json.loads(record.read_text())
-            changed = sorted(key for key in now.keys() | before.keys() if now.get(key) != before.get(key))
-            if changed and not allow_changes:
-                listed = "; ".join(f"{key}: {before.get(key)} -> {now.get(key)}" for key in changed)
+        if (self.output / "checkpoint").exists() and not allow_changes:
+            changed = _differences(_read_settings(record), now)
+            if changed:
                 raise InputError(
-                    f"{self.output} holds a training with other settings ({listed}). Train into another folder, or pass "
-                    "--allow-changes to go on with the new ones (the result is then no longer reproducible from its settings)"
+                    f"{self.output} holds a training with other settings ({'; '.join(changed)}). Train into another "
+                    "folder, or pass --allow-changes to go on with the new ones (the result is then no longer "
+                    "reproducible from its settings)"
                 )
         if self.accelerator.is_main_process:
             write_json(record, now)
 
     def _restore(self) -> None:
         progress = load_checkpoint(self.output, self.stage.model, self.optimizer, self.ema)
-        if progress is not None:
-            self.step, self.log, self.seconds = progress["step"], progress["log"], progress["seconds"]
+        if progress is None:
+            return
+        self.step, self.log, self.seconds = progress["step"], progress["log"], progress["seconds"]
+        self.skipped = progress.get("skipped", 0)
+        if self.accelerator.scaler is not None and "scaler" in progress:
+            self.accelerator.scaler.load_state_dict(progress["scaler"])
 
     def run(self) -> None:
-        """Train to the last step.
+        """Train to the last step, then write the finished model.
 
         Raises:
-            Interrupted: SIGINT or SIGTERM came; the state is saved.
+            Interrupted: SIGINT or SIGTERM came before the last step was done; the state is saved.
             InputError: the loss stays non-finite, or the folder cannot be written.
         """
-        signals, columns = _Signals(), (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with signals.caught(), Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[loss]}")) as bar:
+        signals, main = _Signals(), self.accelerator.is_main_process
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        shown = Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[loss]}"), disable=not main)
+        with signals.caught(), shown as bar:
             task = bar.add_task(self.stage.name, total=self.settings.steps, completed=self.step, loss="")
             while self.step < self.settings.steps:
                 started = time.perf_counter()
@@ -179,15 +210,27 @@ class Trainer:
                 self.seconds += time.perf_counter() - started
                 self._record(losses)
                 bar.update(task, completed=self.step, loss=f"loss {losses['loss']:.4f}")
-                if self.step % self.settings.checkpoint_every == 0 or signals.received is not None:
-                    self.checkpoint()
-                if self.step % self.settings.picture_every == 0:
-                    self._picture()
-                if signals.received is not None:
-                    name = signal.Signals(signals.received).name
-                    raise Interrupted(f"{name}: saved at step {self.step} in {self.output}; the same command goes on from there")
-        self.checkpoint()
-        self._export()
+                self._keep(self._agreed(signals.received))
+            self.checkpoint()
+            self._export()
+
+    def _keep(self, asked: int) -> None:
+        """Save what is due after a step but the last; `asked` is the signal that asks to stop, or 0."""
+        if self.step == self.settings.steps:
+            return
+        if self.step % self.settings.checkpoint_every == 0 or asked:
+            self.checkpoint()
+        if asked:
+            name = signal.Signals(asked).name
+            raise Interrupted(
+                f"{name}: saved at step {self.step} in {self.output}; the same command goes on from there"
+            )
+        if self.step % self.settings.picture_every == 0:
+            self._picture()
+
+    def _agreed(self, received: int) -> int:
+        """The signal that any process has received: all stop after the same step, or one waits for another forever."""
+        return int(self.accelerator.gather(torch.tensor([received], device=self.device)).max())
 
     @property
     def _rate(self) -> float:
@@ -200,65 +243,71 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate
         sums: dict[str, float] = {}
+        seen: list[int] = []
         for micro in range(settings.accumulation):
             position = self.step * settings.accumulation + micro
-            count = settings.batch_size * self.world
-            mine = indices_of(position, count, self.stage.examples, settings.seed)[rank * settings.batch_size :][: settings.batch_size]
+            indices = indices_of(position, settings.batch_size * self.world, self.stage.examples, settings.seed)
+            mine = indices.reshape(self.world, settings.batch_size)[rank]
+            seen += mine.tolist()
             generator = torch.Generator().manual_seed(seed_of(settings.seed, "noise", position, rank))
-            torch.manual_seed(seed_of(settings.seed, "dropout", position, rank))  # layers draw from the global generator
+            # Layers such as dropout draw from the global generator.
+            torch.manual_seed(seed_of(settings.seed, "dropout", position, rank))
             with self.accelerator.accumulate(self.model):
-                batch = self.stage.batch(mine, generator)
+                batch = send_to_device(self.stage.batch(mine, generator), self.device)
                 with self.accelerator.autocast():
                     losses = self.model(batch, generator)
                 self.accelerator.backward(losses["loss"])
                 if self.accelerator.sync_gradients:
-                    self._update(mine)
+                    self._update(seen)
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) / settings.accumulation
         return sums
 
-    def _update(self, indices: Tensor) -> None:
+    def _update(self, seen: list[int]) -> None:
         """Step the optimiser unless a gradient is not finite: one such step ruins the weights."""
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
-        if math.isfinite(float(norm)):
-            self.skipped = 0
+        finite = math.isfinite(float(norm))
+        if finite or self.accelerator.scaler is not None:  # a gradient scaler skips the step itself, and scales down
             self.prepared.step()
-            if self.ema is not None:
-                self.ema.step(parameter for parameter in self.stage.model.parameters() if parameter.requires_grad)
-        else:
-            self.skipped += 1
         self.prepared.zero_grad()
+        self.skipped = 0 if finite else self.skipped + 1
+        if finite and self.ema is not None:
+            self.ema.step(self.parameters)
         if self.skipped >= self.settings.skip_limit:
             raise InputError(
-                f"the loss of {self.skipped} steps in a row was not finite (last batch: examples {indices.tolist()}); the last "
+                f"the loss of {self.skipped} steps in a row was not finite (last batch: examples {seen}); the last "
                 f"good checkpoint is in {self.output}. Lower the learning rate, or train in fp32 or bf16."
             )
 
     def _record(self, losses: dict[str, float]) -> None:
         if self.step % self.settings.log_every == 0:
-            self.log.append({"step": self.step, "learning_rate": self._rate, "seconds": round(self.seconds, 1), **losses})
+            seconds = round(self.seconds, 1)
+            self.log.append({"step": self.step, "learning_rate": self._rate, "seconds": seconds, **losses})
 
     def checkpoint(self) -> None:
         """Save the state and the curves."""
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return
-        progress = {"step": self.step, "log": self.log, "seconds": self.seconds}
+        progress = {"step": self.step, "log": self.log, "seconds": self.seconds, "skipped": self.skipped}
+        if self.accelerator.scaler is not None:
+            progress["scaler"] = self.accelerator.scaler.state_dict()
         save_checkpoint(self.output, self.stage.model, self.optimizer, self.ema, progress)
         draw_curves(self.log, self.output, self.stage.name)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
         """The stage's model with its averaged weights."""
-        parameters = [parameter for parameter in self.stage.model.parameters() if parameter.requires_grad]
         if self.ema is not None:
-            self.ema.store(parameters)
-            self.ema.copy_to(parameters)
+            self.ema.store(self.parameters)
+            self.ema.copy_to(self.parameters)
         self.stage.model.eval()
-        yield
-        self.stage.model.train()
-        if self.ema is not None:
-            self.ema.restore(parameters)
+        try:
+            yield
+        finally:
+            self.stage.model.train()
+            if self.ema is not None:
+                self.ema.restore(self.parameters)
 
     def _picture(self) -> None:
         if not self.accelerator.is_main_process:
@@ -278,6 +327,33 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
 
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        before: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}), so nobody knows what the checkpoint beside it was trained with; pass "
+            "--allow-changes to go on with the present settings"
+        ) from error
+    return before
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What has changed, as "name: old -> new"; names like "loop.steps"."""
+    old, new = _flat(before), _flat(now)
+    if old.get(_FINGERPRINT) is None or new.get(_FINGERPRINT) is None:  # nothing is known of one of the two
+        old[_FINGERPRINT] = new[_FINGERPRINT] = None
+    changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in changed]
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
 def train(stage: Stage, output: str | Path, *, allow_changes: bool = False) -> Path:
     """Train a stage into a folder and return the folder of the finished model, `output/model`.
 
@@ -290,10 +366,12 @@ def train(stage: Stage, output: str | Path, *, allow_changes: bool = False) -> P
         InputError: the folder is in use, cannot be written or holds a training with other settings.
     """
     output = Path(output)
-    with locked(output):
-        trainer = Trainer(stage, output, allow_changes=allow_changes)
+    processes = PartialState(cpu=_on_cpu())
+    with locked(output) if processes.is_main_process else nullcontext():
+        processes.wait_for_everyone()  # until the first process has the lock and has put the folder in order
         try:
-            trainer.run()
+            Trainer(stage, output, allow_changes=allow_changes).run()
         finally:
-            trainer.accelerator.end_training()
+            processes.destroy_process_group()
+            AcceleratorState._reset_state()  # another training in this process may want another precision
     return output / "model"

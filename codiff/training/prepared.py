@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from rich.progress import track
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from codiff.data.example import Examples
 from codiff.files import written_aside
@@ -32,10 +33,10 @@ class PreparedLatents:
 
     def __init__(self, vae: AutoencoderKL, examples: Examples, cache: Path | None) -> None:
         self.scale = float(vae.config.scaling_factor)
-        path = None if cache is None else cache / f"latents-{len(examples)}-{_digest(vae, examples)}.safetensors"
-        if path is not None and path.exists():
-            moments = load_file(path)
-        else:
+        self.fingerprint = f"latents-{len(examples)}-{_digest(vae, examples)}"
+        path = None if cache is None else cache / f"{self.fingerprint}.safetensors"
+        moments = None if path is None else _cached(path)
+        if moments is None:
             moments = _encode(vae, examples)
             if path is not None:
                 with written_aside(path) as temporary:
@@ -46,6 +47,14 @@ class PreparedLatents:
         """Scaled latents (batch, channels, h, w) of examples (batch,)."""
         noise = torch.randn(self.mean[indices].shape, generator=generator)
         return self.scale * (self.mean[indices].float() + self.std[indices].float() * noise)
+
+
+def _cached(path: Path) -> dict[str, Tensor] | None:
+    """The moments in a cache file; None where it is missing or damaged."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError):
+        return None
 
 
 @torch.no_grad()
@@ -60,10 +69,17 @@ def _encode(vae: AutoencoderKL, examples: Examples) -> dict[str, Tensor]:
     return {"mean": torch.cat(means), "std": torch.cat(stds)}
 
 
-def _digest(vae: AutoencoderKL, examples: Examples) -> str:
+def weights_digest(model: nn.Module) -> str:
+    """Of all weights of a model."""
     digest = hashlib.sha256()
-    for value in vae.state_dict().values():
+    for value in model.state_dict().values():
         digest.update(value.float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _digest(vae: AutoencoderKL, examples: Examples) -> str:
+    """Of the autoencoder and of two dozen pictures spread over the data set."""
+    digest = hashlib.sha256(weights_digest(vae).encode())
     for row in range(0, len(examples), max(1, len(examples) // 24)):
         digest.update(np.ascontiguousarray(examples[row].image).tobytes())
     return digest.hexdigest()[:16]

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from pydantic import Field
+from torch import Tensor
 from torch.nn import functional
 
 from codiff.data.face_attributes import AGES, BEARDS
@@ -32,18 +33,22 @@ class RecognitionSettings(Settings):
     """
 
     channels: tuple[int, ...]
-    noise: float = 0.08
-    shift: int = 4
+    noise: float = Field(default=0.08, ge=0)
+    shift: int = Field(default=4, ge=0)
     data: DataSettings
     loop: LoopSettings
 
 
 class _RecognitionStage(Stage):
-    def __init__(self, settings: RecognitionSettings, model: nn.Module) -> None:
-        self.settings: RecognitionSettings = settings
+    settings: RecognitionSettings
+    model: FaceParser | AttributeClassifier
+
+    def __init__(self, settings: RecognitionSettings, model: FaceParser | AttributeClassifier) -> None:
+        self.settings = settings
         self.loop, self.model = settings.loop, model
         self.faces: ProceduralFaces = open_faces(settings.data, "train")
         self.examples = len(self.faces)
+        self.fingerprint = self.faces.fingerprint
 
     def _augmented(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Pictures (batch, 3, h, w) in [-1, 1] and masks (batch, h, w), shifted alike, half of the pictures noisy."""
@@ -67,6 +72,7 @@ class FaceParserStage(_RecognitionStage):
     """Cross-entropy on every pixel."""
 
     name = "face parser"
+    model: FaceParser
 
     def __init__(self, settings: RecognitionSettings) -> None:
         torch.manual_seed(settings.loop.seed)
@@ -81,22 +87,27 @@ class FaceParserStage(_RecognitionStage):
         return {"loss": functional.cross_entropy(logits, batch[1]), "accuracy": accuracy}
 
     def picture(self) -> Image.Image:
-        images, _ = self._augmented(torch.arange(6), torch.Generator().manual_seed(0))
-        parsed = colour(self.model(images).argmax(dim=1).numpy().astype(np.uint8))
-        return Image.fromarray(np.concatenate([np.concatenate(list(to_uint8(images)), 1), np.concatenate(list(parsed), 1)], 0))
+        """Pictures above, what the network reads in them below."""
+        images, _ = self._augmented(torch.arange(min(6, self.examples)), torch.Generator().manual_seed(0))
+        parsed = colour(self.model.parse(images.to(self.model.device)).cpu().numpy().astype(np.uint8))
+        return Image.fromarray(
+            np.concatenate([np.concatenate(list(row), axis=1) for row in (to_uint8(images), parsed)])
+        )
 
 
 class AttributeClassifierStage(_RecognitionStage):
     """Cross-entropy on each attribute."""
 
     name = "attribute classifier"
+    model: AttributeClassifier
 
     def __init__(self, settings: RecognitionSettings) -> None:
         torch.manual_seed(settings.loop.seed)
         super().__init__(settings, AttributeClassifier(ATTRIBUTES, settings.channels))
         described = [self.faces.face(item).description for item in range(self.examples)]
         self.targets = {
-            name: torch.tensor([classes.index(getattr(entry, name)) for entry in described]) for name, classes in ATTRIBUTES.items()
+            name: torch.tensor([classes.index(getattr(entry, name)) for entry in described])
+            for name, classes in ATTRIBUTES.items()
         }
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -107,5 +118,6 @@ class AttributeClassifierStage(_RecognitionStage):
         images, targets = batch
         logits = self.model(images)
         losses = {name: functional.cross_entropy(logits[name].float(), target) for name, target in targets.items()}
-        rates = {f"{name}_accuracy": (logits[name].argmax(1) == target).float().mean() for name, target in targets.items()}
+        hits = {f"{name}_accuracy": logits[name].argmax(1) == target for name, target in targets.items()}
+        rates = {name: hit.float().mean() for name, hit in hits.items()}
         return {"loss": torch.stack(list(losses.values())).sum(), **rates}

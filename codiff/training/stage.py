@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,19 @@ from codiff.training.settings import LoopSettings, Settings
 
 
 class Stage(ABC):
-    """One kind of training. The loop owns optimiser, precision, order, checkpoints and pictures; a stage owns the rest."""
+    """One kind of training. The loop owns optimiser, precision, device, order and checkpoints, a stage the rest."""
 
     name: str
     settings: Settings
     loop: LoopSettings
     model: nn.Module  # what is trained; frozen parameters are left out of the optimiser
     examples: int  # size of the training set
+    frozen: Sequence[nn.Module] = ()  # what losses and pictures need besides `model`: follows it to its device
+    fingerprint: str | None = None  # of the data and the frozen models: a training that resumes must see the same
 
     @abstractmethod
     def batch(self, indices: Tensor, generator: torch.Generator) -> Any:
-        """The examples of these indices (batch,), augmented with this generator, on the CPU."""
+        """The examples of these indices (batch,), augmented with this generator, on the CPU; the loop moves them."""
 
     @abstractmethod
     def losses(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:

@@ -1,0 +1,1 @@
+"""Commands that print and save the tables that the documentation quotes."""

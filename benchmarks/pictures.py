@@ -1,0 +1,139 @@
+"""Draw the pictures that README and docs show: `python -m benchmarks.pictures`. Look at them before committing them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from codiff import CollaborativePipeline, generators
+from codiff.composition import rule
+from codiff.data.face_sheet import face_sheet
+from codiff.data.faces import FaceExample, ProceduralFaces
+from codiff.figures import colours_of, evenly, heat, on_paper, overlay, table
+from codiff.files import written_aside
+from codiff.pixels import from_uint8
+
+SHOWN = (0, 10, 18, 19, 27, 34)  # validation faces: the examples
+STEPS, GUIDANCE = 25, 2.0
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """Write a PNG, whole or not at all."""
+    with written_aside(path) as temporary:
+        picture.save(temporary, format="PNG", optimize=True)
+
+
+def conditions_of(pipe: CollaborativePipeline, face: FaceExample) -> dict[str, Any]:
+    """All conditions of one face."""
+    return {modality: face.conditions[modality] for modality in pipe.modalities}
+
+
+def condition_pictures(pipe: CollaborativePipeline, conditions: dict[str, Any], size: int) -> list[Image.Image]:
+    """The conditions that can be drawn."""
+    drawn = []
+    for modality, raw in conditions.items():
+        encoder = pipe.collaborators[modality].encoder
+        picture = encoder.picture(encoder.read(raw), size)
+        if picture is not None:
+            drawn.append(picture)
+    return drawn
+
+
+def obedience_grid(pipe: CollaborativePipeline, faces: list[FaceExample], seeds: int) -> Image.Image:
+    """One row a face: its conditions, what they make with several seeds, and the drawing they were taken from."""
+    rows, captions = [], []
+    for face in faces:
+        conditions = conditions_of(pipe, face)
+        made = pipe(
+            conditions, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generators(0, seeds)
+        ).images
+        drawn = condition_pictures(pipe, conditions, face.image.shape[0])
+        rows.append([*drawn, *made, Image.fromarray(face.image)])
+        captions.append(face.caption)
+    names = [""] * len(drawn) + [f"seed {seed}" for seed in range(seeds)] + ["the drawing"]
+    return table(rows, row_titles=captions, column_titles=names, side=112)
+
+
+def rules_grid(pipe: CollaborativePipeline, faces: list[FaceExample]) -> Image.Image:
+    """One row a face: each collaborator alone, their mean, and together."""
+    columns: dict[str, tuple[str, list[str]]] = {f"{m} alone": ("mean", [m]) for m in pipe.modalities}
+    columns |= {"mean": ("mean", pipe.modalities), "collaborative": ("collaborative", pipe.modalities)}
+    rows = []
+    for face in faces:
+        row = [Image.fromarray(face.image)]
+        for name, modalities in columns.values():
+            given = {modality: face.conditions[modality] for modality in modalities}
+            composition = rule(name, pipe.collaborators, pipe.dynamic_diffusers)
+            row += pipe(
+                given,
+                num_inference_steps=STEPS,
+                guidance_scale=GUIDANCE,
+                composition=composition,
+                generator=generators(0, 1),
+            ).images
+        rows.append(row)
+    return table(rows, row_titles=[face.caption for face in faces], column_titles=["the drawing", *columns], side=112)
+
+
+def influence_strips(pipe: CollaborativePipeline, face: FaceExample) -> Image.Image:
+    """The influence of each modality over the steps, over the image it led to."""
+    out = pipe(
+        conditions_of(pipe, face),
+        num_inference_steps=STEPS,
+        guidance_scale=GUIDANCE,
+        generator=generators(0, 1),
+        return_influences=True,
+    )
+    influences: dict[str, Tensor] = out.influences or {}
+    chosen, colours = evenly(STEPS, 9), colours_of(list(influences))
+    rows = [[heat(steps[k, 0, 0].numpy(), colours[name], 112) for k in chosen] for name, steps in influences.items()]
+    titles = [f"{name}: {float(steps.mean()):.0%} on average" for name, steps in influences.items()]
+    over = [
+        overlay(out.images[0], {name: steps[k, 0, 0].numpy() for name, steps in influences.items()}, colours)
+        for k in chosen
+    ]
+    return table(
+        [*rows, over],
+        row_titles=[*titles, "all, over the result"],
+        column_titles=[f"step {k + 1}" for k in chosen],
+        side=112,
+    )
+
+
+@torch.no_grad()
+def reconstructions(pipe: CollaborativePipeline, faces: list[FaceExample]) -> Image.Image:
+    """Drawings and what the autoencoder keeps of them."""
+    pictures = from_uint8(np.stack([face.image for face in faces]))
+    latents = pipe.vae.encode(pictures).latent_dist.mean * pipe.vae.config.scaling_factor
+    drawn = [Image.fromarray(face.image) for face in faces]
+    return table(
+        [drawn, pipe.decode(latents)], row_titles=["drawing", "decoded"], column_titles=[""] * len(drawn), side=112
+    )
+
+
+def main() -> None:
+    """Draw everything into --out."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--out", type=Path, default=Path("docs/images"))
+    arguments = parser.parse_args()
+    pipe = CollaborativePipeline.from_pretrained(arguments.model)
+    pipe.set_progress_bar_config(disable=True)
+    dataset = ProceduralFaces("validation", pipe.vae.config.sample_size)
+    faces = [dataset[item] for item in SHOWN]
+    save(face_sheet(12), arguments.out / "faces.png")
+    save(on_paper(obedience_grid(pipe, faces, 4)), arguments.out / "grid.png")
+    save(on_paper(rules_grid(pipe, faces[:4])), arguments.out / "rules.png")
+    save(on_paper(influence_strips(pipe, faces[0])), arguments.out / "influences.png")
+    save(on_paper(reconstructions(pipe, faces)), arguments.out / "reconstructions.png")
+    print(f"pictures are in {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

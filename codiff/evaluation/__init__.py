@@ -1,0 +1,1 @@
+"""Metrics, one a file, each usable on its own."""
