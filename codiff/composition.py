@@ -53,7 +53,9 @@ class Composition(ABC):
         if scale == 1.0:
             return self
         guided = copy.copy(self)
-        guided.collaborators = {m: Guidance(denoiser, unconditional, scale) for m, denoiser in _items(self.collaborators)}
+        guided.collaborators = {
+            m: Guidance(denoiser, unconditional, scale) for m, denoiser in _items(self.collaborators)
+        }
         return guided
 
 
@@ -124,7 +126,9 @@ class Blended(Composition):
         for modality in conditions:
             have = tuple(self.maps[modality].shape)
             if have[1:] != shape[1:] or have[0] not in (1, shape[0]):
-                raise InputError(f"the influence map of {modality!r} has shape {have}, expected {shape} or {(1, *shape[1:])}")
+                raise InputError(
+                    f"the influence map of {modality!r} has shape {have}, expected {shape} or {(1, *shape[1:])}"
+                )
         maps = torch.stack([self.maps[m].to(latents).expand(shape) for m in conditions])
         total = maps.sum(dim=0)
         if (total <= 0).any():
@@ -212,10 +216,12 @@ RULES: dict[str, Callable[[Mapping[str, Denoiser], Mapping[str, DynamicDiffuser]
     "no-spatial": lambda collaborators, diffusers: Collaborative(collaborators, diffusers, spatial_variation=False),
     "no-temporal": lambda collaborators, diffusers: Collaborative(collaborators, diffusers, influence_timestep=500),
 }
-"""Rules that need nothing but the models, by name. `no-temporal` asks the dynamic diffusers at the middle of the schedule."""
+"""Rules that need nothing but the models, by name. `no-temporal` asks the dynamic diffusers at mid-schedule."""
 
 
-def rule(name: str, collaborators: Mapping[str, Denoiser], dynamic_diffusers: Mapping[str, DynamicDiffuser]) -> Composition:
+def rule(
+    name: str, collaborators: Mapping[str, Denoiser], dynamic_diffusers: Mapping[str, DynamicDiffuser]
+) -> Composition:
     """The rule of `RULES` with this name over these models.
 
     Raises:

@@ -64,7 +64,7 @@ def wrap(text: str, width: int, size: int = 13, lines: int | None = None) -> lis
     font = _font(size)
     rows: list[str] = []
     row = ""
-    for word in text.split():
+    for word in (each[: width + 1] for each in text.split()):  # no letter is narrower than a pixel
         longer = f"{row} {word}" if row else word
         if row and font.getlength(longer) > width:
             rows.append(row)
@@ -82,9 +82,9 @@ def wrap(text: str, width: int, size: int = 13, lines: int | None = None) -> lis
 def _shortened(row: str, width: int, size: int) -> str:
     """One line, cut where even a single word is wider than `width`."""
     font = _font(size)
-    if font.getlength(row) <= width:
+    if len(row) <= width and font.getlength(row) <= width:
         return row
-    kept = row.removesuffix("...")
+    kept = row.removesuffix("...")[:width]  # no letter is narrower than a pixel
     while len(kept) > 1 and font.getlength(f"{kept}...") > width:
         kept = kept[:-1]
     return f"{kept}..."

@@ -26,7 +26,7 @@ class ModelDict(ModelMixin, ConfigMixin, Generic[ModelType]):
     member: ClassVar[type[Any]]
 
     @register_to_config
-    def __init__(self, modalities: list[str] | None = None) -> None:
+    def __init__(self, modalities: list[str] | None = None) -> None:  # noqa: ARG002  (registered in the config)
         super().__init__()
         self.models = nn.ModuleDict()
 

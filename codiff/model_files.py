@@ -46,7 +46,9 @@ def find_model(name: str | Path, **hub: Any) -> Path:
         return Path(snapshot_download(str(name), allow_patterns=_PATTERNS, **hub))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"there is no folder {str(name)!r}, and as a hub id it cannot be downloaded: {reason}") from error
+        raise InputError(
+            f"there is no folder {str(name)!r}, and it cannot be downloaded as a hub id: {reason}"
+        ) from error
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise InputError(f"{folder / INDEX} is broken: {error}; download or convert the model again") from error
     if kind != "CollaborativePipeline":
-        raise InputError(f"{folder} holds a {kind}, not a CollaborativePipeline; codiff loads its own models and converted ones")
+        raise InputError(f"{folder} holds a {kind}, but codiff loads models of its own kind, CollaborativePipeline")
     return index
 
 

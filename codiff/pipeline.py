@@ -100,10 +100,16 @@ class CollaborativePipeline(DiffusionPipeline):
     _optional_components = ["dynamic_diffusers"]  # noqa: RUF012  (diffusers reads a list)
 
     def __init__(
-        self, vae: AutoencoderKL, collaborators: Collaborators, dynamic_diffusers: DynamicDiffusers | None, scheduler: SchedulerMixin
+        self,
+        vae: AutoencoderKL,
+        collaborators: Collaborators,
+        dynamic_diffusers: DynamicDiffusers | None,
+        scheduler: SchedulerMixin,
     ) -> None:
         super().__init__()
-        self.register_modules(vae=vae, collaborators=collaborators, dynamic_diffusers=dynamic_diffusers, scheduler=scheduler)
+        self.register_modules(
+            vae=vae, collaborators=collaborators, dynamic_diffusers=dynamic_diffusers, scheduler=scheduler
+        )
 
     @property
     def modalities(self) -> list[str]:
@@ -142,7 +148,8 @@ class CollaborativePipeline(DiffusionPipeline):
             num_inference_steps: 1 up to the scheduler's training timesteps.
             composition: how the collaborators are combined; None for `Collaborative`.
             guidance_scale: classifier-free guidance of each collaborator; 1 switches it off.
-            negative_conditions: what to move away from, in place of "no condition"; a subset of the conditions' modalities.
+            negative_conditions: what to move away from instead of "no condition"; a subset of the conditions'
+                modalities.
             eta: of DDIM (0 deterministic, 1 as DDPM); only for schedulers that have it.
             generator: one per image (`codiff.generators(seed, count)`); None draws fresh seeds.
             latents: initial noise (batch, channels, h, w) of unit variance in place of the generators' own.
@@ -195,7 +202,9 @@ class CollaborativePipeline(DiffusionPipeline):
         scheduler.set_timesteps(steps, device=self._execution_device)
         return scheduler
 
-    def _sources(self, tokens: Mapping[str, Tensor], generator: Generators, latents: Tensor | None) -> list[torch.Generator]:
+    def _sources(
+        self, tokens: Mapping[str, Tensor], generator: Generators, latents: Tensor | None
+    ) -> list[torch.Generator]:
         """One generator an image; all batch sizes must agree or be 1."""
         sizes = {f"the {modality} condition": len(value) for modality, value in tokens.items()}
         if latents is not None:
@@ -204,10 +213,16 @@ class CollaborativePipeline(DiffusionPipeline):
         if isinstance(generator, list):
             sizes["generator"] = len(generator)
         batch = max(sizes.values())
-        wrong = {name: size for name, size in sizes.items() if size != batch and not (size == 1 and name.endswith("condition"))}
+        wrong = {
+            name: size
+            for name, size in sizes.items()
+            if size != batch and not (size == 1 and name.endswith("condition"))
+        }
         if wrong or batch < 1:
             listed = ", ".join(f"{name}: {size}" for name, size in sizes.items())
-            raise InputError(f"batch sizes do not agree ({listed}); each must be {batch}, conditions may also be single")
+            raise InputError(
+                f"batch sizes do not agree ({listed}); each must be {batch}, conditions may also be single"
+            )
         if isinstance(generator, list):
             return generator
         if generator is None:
@@ -216,20 +231,26 @@ class CollaborativePipeline(DiffusionPipeline):
                 source.seed()
             return fresh
         if batch > 1:
-            raise InputError(f"{batch} images need {batch} generators, one each: generator=codiff.generators(seed, {batch})")
+            raise InputError(
+                f"{batch} images need {batch} generators, one each: generator=codiff.generators(seed, {batch})"
+            )
         return [generator]
 
     def _start(self, sources: list[torch.Generator], latents: Tensor | None) -> Tensor:
         shape = self.latent_shape
         device, dtype = self._execution_device, self.collaborators.dtype
         if latents is None:
-            return torch.cat([randn_tensor((1, *shape), generator=source, device=device, dtype=dtype) for source in sources])
+            return torch.cat(
+                [randn_tensor((1, *shape), generator=source, device=device, dtype=dtype) for source in sources]
+            )
         return latents.to(device=device, dtype=dtype)
 
     def _check_latents(self, latents: Tensor) -> None:
         shape = self.latent_shape
         if latents.ndim != 4 or latents.shape[1] != shape[0]:
-            raise InputError(f"latents have shape {tuple(latents.shape)}, expected (batch, {', '.join(map(str, shape))})")
+            raise InputError(
+                f"latents have shape {tuple(latents.shape)}, expected (batch, {', '.join(map(str, shape))})"
+            )
 
     def _unconditional(self, tokens: Mapping[str, Tensor], negative: dict[str, Any] | None) -> dict[str, Tensor]:
         unconditional = self.collaborators.unconditional(tokens)
@@ -239,7 +260,9 @@ class CollaborativePipeline(DiffusionPipeline):
             for modality, value in avoided.items():
                 if len(value) not in (1, len(tokens[modality])):
                     sizes = f"the negative {modality} condition: {len(value)}, images: {len(tokens[modality])}"
-                    raise InputError(f"batch sizes do not agree ({sizes}); give one negative condition, or one for each image")
+                    raise InputError(
+                        f"batch sizes do not agree ({sizes}); give one negative condition, or one for each image"
+                    )
             unconditional.update(avoided)
         return unconditional
 
@@ -265,7 +288,9 @@ class CollaborativePipeline(DiffusionPipeline):
             decoder.load_state_dict(vae.state_dict())
         pictures = decoder.decode(latents.to(decoder.dtype) / vae.config.scaling_factor).sample.float()
         if not torch.isfinite(pictures).all():
-            raise InputError("the autoencoder returned values that are not finite; load the model in float32 or bfloat16")
+            raise InputError(
+                "the autoencoder returned values that are not finite; load the model in float32 or bfloat16"
+            )
         if output_type == "pt":
             return (pictures / 2 + 0.5).clamp(0, 1)
         if output_type == "np":
@@ -332,6 +357,8 @@ def _scheduler_class(index: Mapping[str, Any]) -> type[Any]:
     """A diffusers scheduler by the name in the index: nothing else is ever looked up or imported."""
     library, name = index["scheduler"]
     kind = getattr(diffusers, str(name), None)
-    if library != "diffusers" or not (isinstance(kind, type) and issubclass(kind, SchedulerMixin) and issubclass(kind, ConfigMixin)):
+    if library != "diffusers" or not (
+        isinstance(kind, type) and issubclass(kind, SchedulerMixin) and issubclass(kind, ConfigMixin)
+    ):
         raise InputError(f"the scheduler {library}.{name} is not one of diffusers'")
     return kind

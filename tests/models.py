@@ -28,7 +28,8 @@ UNET: dict[str, Any] = {
     "layers_per_block": 1,
     "norm_num_groups": 4,
     "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
-    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+    "mid_block_type": None,
+    "up_block_types": ["UpBlock2D", "UpBlock2D"],
     "cross_attention_dim": FEATURES,
     "attention_head_dim": 4,
 }

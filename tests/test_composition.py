@@ -4,7 +4,19 @@ from itertools import combinations
 
 import pytest
 import torch
-from models import MODALITIES, collaborators, dynamic_diffusers, noise, numbered, raw_batch, timesteps
+from models import (
+    FEATURES,
+    MODALITIES,
+    collaborator,
+    collaborators,
+    dynamic_diffuser,
+    dynamic_diffusers,
+    noise,
+    numbered,
+    raw_batch,
+    seeded,
+    timesteps,
+)
 from torch import Tensor
 
 from codiff import (
@@ -134,6 +146,30 @@ class TestCollaborative:
         partial = Collaborative(collaborators(), dynamic_diffusers(("text", "mask")))
         with pytest.raises(InputError, match="unknown modality 'sketch'"):
             partial(noise(), timesteps(1, 1), tokens)
+
+
+class TestTokens:
+    """Tokens are read as a set by cross-attention, and as a square, row by row, by a collaborator with a map."""
+
+    def test_their_places_matter_only_to_a_map(self) -> None:
+        tokens = torch.randn(1, 16, FEATURES, generator=seeded(0))
+        turned = tokens.flip(1)
+        for spatial, matters in ((0, False), (2, True)):
+            model = collaborator("mask", spatial=spatial)
+            one, other = (model(noise(1), timesteps(500), {"mask": t}).sample for t in (tokens, turned))
+            assert torch.allclose(one, other, atol=1e-4) != matters
+            diffuser = dynamic_diffuser(spatial=spatial)
+            one, other = (diffuser(noise(1), timesteps(500), t) for t in (tokens, turned))
+            assert torch.allclose(one, other, atol=1e-4) != matters
+
+    def test_a_map_is_fitted_to_the_latents(self) -> None:
+        model = collaborator("mask", spatial=2)
+        tokens = torch.randn(1, 1, FEATURES, generator=seeded(0))
+        quarters = tokens.expand(1, 4, FEATURES)  # the same everywhere, whatever their number
+        one, other = (model(noise(1), timesteps(500), {"mask": t}).sample for t in (tokens, quarters))
+        torch.testing.assert_close(one, other)
+        uneven = torch.randn(1, 4, FEATURES, generator=seeded(0))
+        assert model(noise(1), timesteps(500), {"mask": uneven}).sample.shape == (1, 4, 4, 4)
 
 
 class TestFixedRules:

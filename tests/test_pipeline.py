@@ -41,7 +41,7 @@ SCHEDULERS: dict[str, tuple[type[Any], dict[str, Any]]] = {
     "dpm++": (DPMSolverMultistepScheduler, {}),
     "unipc": (UniPCMultistepScheduler, {}),
 }
-STEPS = 4
+STEPS = 3
 
 
 def piped(name: str) -> CollaborativePipeline:

@@ -32,7 +32,7 @@ SAMPLERS: dict[str, tuple[type[Any], dict[str, Any], dict[str, Any]]] = {
     "unipc": (UniPCMultistepScheduler, {}, {}),
 }
 KINDS = ("epsilon", "v_prediction")
-STEPS = 12
+STEPS = 8
 
 
 def scheduler_of(name: str, kind: str = "epsilon", steps: int = STEPS) -> Any:

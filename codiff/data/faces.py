@@ -111,13 +111,16 @@ class ProceduralFaces(Sequence[FaceExample]):
         """The same faces, rendered once into `folder` by `processes` processes (all cores by default), then mapped.
 
         Raises:
-            InputError: the folder cannot be written, or the disk is full.
+            InputError: the folder cannot be written, the disk is full, or what was rendered before is damaged.
         """
         home = Path(folder) / self.fingerprint
         if not home.exists():
             self._fill(home, processes or os.cpu_count() or 1)
         cached = copy.copy(self)
-        cached._cache = {name: np.load(home / f"{name}.npy", mmap_mode="r") for name in _SHEETS}
+        try:
+            cached._cache = {name: np.load(home / f"{name}.npy", mmap_mode="r") for name in _SHEETS}
+        except (OSError, ValueError) as error:
+            raise InputError(f"{home} is damaged ({error}); remove it, and the faces are drawn again") from error
         return cached
 
     def _fill(self, home: Path, processes: int) -> None:

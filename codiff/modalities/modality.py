@@ -89,11 +89,11 @@ class Modality(nn.Module, ABC):
         Modalities that learn nothing so never iterate over `raws`; those that have learned it keep what they know.
         """
 
-    def picture(self, inputs: Tensor, size: int) -> Image.Image | None:
-        """One validated condition (1, ...) drawn as an RGB image of (size, size); None where there is nothing to draw."""
+    def picture(self, inputs: Tensor, size: int) -> Image.Image | None:  # noqa: ARG002
+        """One validated condition (1, ...) drawn as an RGB image (size, size); None where there is nothing to draw."""
         return None
 
-    def describe(self, inputs: Tensor) -> str:
+    def describe(self, inputs: Tensor) -> str:  # noqa: ARG002
         """One validated condition (1, ...) in words, for captions of pictures and for metadata."""
         return self.name
 

@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -22,6 +22,7 @@ from accelerate.utils import DistributedDataParallelKwargs, send_to_device
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 from filelock import FileLock, Timeout
+from pydantic import ValidationError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
@@ -29,6 +30,7 @@ from codiff.errors import InputError
 from codiff.files import recover, write_json, written_aside
 from codiff.training.checkpoint import load_checkpoint, save_checkpoint
 from codiff.training.curves import draw_curves
+from codiff.training.settings import Settings
 from codiff.training.stage import Stage
 
 _FINGERPRINT = "data and frozen models"  # its name among the settings
@@ -172,7 +174,7 @@ class Trainer:
         now = {**settings, "processes": self.world, _FINGERPRINT: self.stage.fingerprint}
         record = self.output / "settings.json"
         if (self.output / "checkpoint").exists() and not allow_changes:
-            changed = _differences(_read_settings(record), now)
+            changed = _differences(_read_settings(record, type(self.stage.settings)), now)
             if changed:
                 raise InputError(
                     f"{self.output} holds a training with other settings ({'; '.join(changed)}). Train into another "
@@ -327,14 +329,18 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
 
-def _read_settings(path: Path) -> dict[str, Any]:
+def _read_settings(path: Path, kind: type[Settings]) -> dict[str, Any]:
+    """The settings on record, with the defaults of those that did not exist yet when they were written."""
     try:
         before: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        known = {key: value for key, value in before.items() if key in kind.model_fields}
+    except (OSError, ValueError, AttributeError) as error:
         raise InputError(
             f"{path} cannot be read ({error}), so nobody knows what the checkpoint beside it was trained with; pass "
             "--allow-changes to go on with the present settings"
         ) from error
+    with suppress(ValidationError):  # what is no longer valid is a difference, too
+        return before | json.loads(kind.model_validate(known).model_dump_json())
     return before
 
 

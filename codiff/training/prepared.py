@@ -64,9 +64,9 @@ def _encode(vae: AutoencoderKL, examples: Examples) -> dict[str, Tensor]:
         rows = range(start, min(start + _ENCODED_AT_ONCE, len(examples)))
         pictures = from_uint8(np.stack([examples[row].image for row in rows]))
         posterior = vae.encode(pictures.to(vae.device)).latent_dist
-        means.append(posterior.mean.half().cpu())
-        stds.append(posterior.std.half().cpu())
-    return {"mean": torch.cat(means), "std": torch.cat(stds)}
+        means.append(posterior.mean.half().contiguous().cpu())
+        stds.append(posterior.std.half().contiguous().cpu())
+    return {"mean": torch.cat(means).contiguous(), "std": torch.cat(stds).contiguous()}
 
 
 def weights_digest(model: nn.Module) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,9 +14,12 @@ from codiff.errors import InputError
 
 
 class Settings(BaseModel):
-    """Base of all settings: unknown names are errors."""
+    """Base of all settings: unknown names are errors, and so are infinite numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class LoopSettings(Settings):
@@ -41,7 +45,7 @@ class LoopSettings(Settings):
     warmup_steps: int = Field(default=0, ge=0)
     schedule: Literal["constant", "cosine"] = "constant"
     weight_decay: float = Field(default=0.01, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Share, Share] = (0.9, 0.999)
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     max_grad_norm: float = Field(default=1.0, gt=0)
     precision: Literal["no", "bf16", "fp16"] = "no"
@@ -52,6 +56,7 @@ class LoopSettings(Settings):
     skip_limit: int = Field(default=10, gt=0)
 
 
+_OVERRIDE = re.compile(r"\s*[\w-]+(\.[\w-]+)*\s*=.*", re.DOTALL)
 PRESETS = files("codiff") / "presets"
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
@@ -67,33 +72,42 @@ def read_preset(name: str) -> dict[str, Any]:
     Raises:
         InputError: no such preset, or not TOML.
     """
-    source = Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml"
+    if not name.endswith(".toml") and name not in preset_names():
+        shipped = ", ".join(preset_names())
+        raise InputError(f"no preset {name!r}; give one of {shipped}, or the path of a .toml file")
+    source = Path(name).expanduser() if name.endswith(".toml") else PRESETS / f"{name}.toml"
     try:
         return tomllib.loads(source.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        shipped = ", ".join(preset_names())
-        raise InputError(f"no preset {name!r}; give one of {shipped}, or the path of a .toml file") from error
+    except OSError as error:
+        raise InputError(f"preset {name!r} cannot be read: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"preset {name!r} is not valid TOML: {error}") from error
 
 
 def settings_from(kind: type[SettingsType], table: dict[str, Any], overrides: list[str] | None = None) -> SettingsType:
-    """Settings of a preset's table with overrides like `loop.steps=2000`.
+    """Settings of a preset's table with overrides like `loop.steps=2000`; `none` switches off what can be left out.
 
     Raises:
         InputError: a name that the stage does not have, or a value out of range; all of them are listed.
     """
+    malformed = [override for override in overrides or [] if not _OVERRIDE.fullmatch(override)]
+    if malformed:
+        listed = ", ".join(map(repr, malformed))
+        raise InputError(f"not of the form name=value, like loop.steps=2000: {listed}")
     merged = _deep_copy(table)
     for override in overrides or []:
-        name, equals, value = override.partition("=")
-        if not equals:
-            raise InputError(f"override {override!r} is not of the form name=value, e.g. loop.steps=2000")
+        name, _, value = override.partition("=")
         _assign(merged, name.strip().split("."), _parse(value.strip()), override)
     try:
         return kind.model_validate(merged)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        problems = "; ".join(_told(item["loc"], item["msg"]) for item in error.errors())
         raise InputError(f"wrong settings for {kind.__name__}: {problems}") from error
+
+
+def _told(location: tuple[int | str, ...], message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return f"{'.'.join(map(str, location))}: {message}" if location else message
 
 
 def _deep_copy(table: dict[str, Any]) -> dict[str, Any]:
@@ -109,6 +123,8 @@ def _assign(table: dict[str, Any], path: list[str], value: Any, override: str) -
 
 
 def _parse(text: str) -> Any:
+    if text == "none":
+        return None
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -84,9 +84,16 @@ def perceptual_distance(network: nn.Module, first: Tensor, second: Tensor, level
 
 
 def build_vae(settings: VAESettings) -> AutoencoderKL:
-    """The autoencoder to train: a new one, or the one in `initial`."""
+    """The autoencoder to train: a new one, or the one in `initial`.
+
+    Raises:
+        InputError: there is no autoencoder in `initial`.
+    """
     if settings.initial is not None:
-        return AutoencoderKL.from_pretrained(Path(settings.initial).expanduser())
+        try:
+            return AutoencoderKL.from_pretrained(Path(settings.initial).expanduser())
+        except (OSError, ValueError) as error:
+            raise InputError(f"initial: {settings.initial} holds no autoencoder: {error}") from error
     levels = len(settings.channels)
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * levels,

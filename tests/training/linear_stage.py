@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from pydantic import Field
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -39,7 +40,7 @@ LOOP: dict[str, Any] = {
 
 class LinearSettings(Settings):
     loop: LoopSettings
-    width: int = 8
+    width: int = Field(default=8, gt=0)
     dropout: float = 0.2
     noise: float = 0.1
 
@@ -54,12 +55,13 @@ class LinearStage(Stage):
 
     name = "linear"
     settings: LinearSettings
+    model: nn.Sequential
 
     def __init__(
         self,
         *,
         examples: int = 10,
-        before_batch: Callable[[int], None] = lambda number: None,
+        before_batch: Callable[[int], None] = lambda _: None,
         spoilt: tuple[int, ...] = (),
         width: int = 8,
         dropout: float = 0.2,
@@ -116,7 +118,7 @@ def started(target: Callable[..., None], *arguments: Any) -> ForkServerProcess:
     return process
 
 
-def ended(process: ForkServerProcess, seconds: float = 60) -> int:
+def ended(process: ForkServerProcess, seconds: float = 120) -> int:
     """Wait for the end of a process: its exit status, or minus the signal that killed it."""
     process.join(seconds)
     assert process.exitcode is not None, "the process hangs"
@@ -124,7 +126,7 @@ def ended(process: ForkServerProcess, seconds: float = 60) -> int:
 
 
 def trained(output: Path, pause: float = 0.0) -> None:
-    """A whole training; a pause before each step gives the parent time to interfere. Exits with 0 when asked to stop."""
+    """A whole training, with a pause before each step for the parent to interfere. Exits with 0 when asked to stop."""
     torch.set_num_threads(1)
     try:
         train(LinearStage(before_batch=lambda _: time.sleep(pause)), output)
