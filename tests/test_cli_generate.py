@@ -292,7 +292,7 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_model_is_loaded(r
 
 
 def test_folders_without_permission_are_refused(run: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)  # root may write everywhere
+    monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) != tmp_path)  # root may write everywhere
     refused(run("--text", TEXT), "no permission", str(tmp_path))
 
 

@@ -34,7 +34,7 @@ def face_sheet(count: int = 12, *, start: int = 0, seed: int = 0, size: int = 12
             f"{count} faces of {size} pixels make a sheet of over {_MOST_PIXELS // 10**6} MP; lower one of them"
         )
     cells = [_cell(start + number, seed, size) for number in range(count)]
-    columns = max(1, round(math.sqrt(count / 3)))  # a cell is about three times as wide as it is high
+    columns = math.ceil(math.sqrt(count / 3))  # a cell is about three times as wide as it is high
     rows = [beside(cells[first : first + columns], gap=28) for first in range(0, count, columns)]
     return on_paper(below(rows, gap=20))
 
