@@ -304,7 +304,7 @@ class TestLoadingErrors:
     def test_a_foreign_pipeline(self, tmp_path: Path) -> None:
         index = {"_class_name": StableDiffusionPipeline.__name__, "vae": ["diffusers", "AutoencoderKL"]}
         (tmp_path / INDEX).write_text(json.dumps(index))
-        with pytest.raises(InputError, match="holds a StableDiffusionPipeline, not a CollaborativePipeline"):
+        with pytest.raises(InputError, match="holds a StableDiffusionPipeline, but codiff loads"):
             load(tmp_path)
 
     def test_a_folder_without_a_record_loads(self, copied: Path) -> None:
@@ -398,7 +398,7 @@ class TestHub:
     HASH = "0123456789" * 4
 
     def test_an_id_that_cannot_be_downloaded(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=r"there is no folder 'some-one/some-model', and as a hub id it cannot be"):
+        with pytest.raises(InputError, match=r"there is no folder 'some-one/some-model', and it cannot be downloaded"):
             load("some-one/some-model", local_files_only=True, cache_dir=tmp_path)
 
     def test_arguments_are_passed_through(self, saved: Path, tmp_path: Path) -> None:
