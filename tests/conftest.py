@@ -6,5 +6,5 @@ import signal
 
 
 def pytest_configure() -> None:
-    """Shells start background jobs with SIGINT ignored, and children inherit that: the tests of interruption need it."""
+    """Shells let background jobs and their children ignore SIGINT, which the tests of interruption need."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
