@@ -2,6 +2,7 @@ import errno
 import os
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -104,33 +105,33 @@ def test_a_folder_that_cannot_be_renamed_into_its_place_comes_back(
     assert names(tmp_path) == ["file", "inner", "model"]
 
 
-@pytest.fixture
+@contextmanager
 def small_disk() -> Iterator[None]:
-    """No file of this process may become larger than 4 KiB meanwhile."""
+    """No file of this process may become larger than 4 KiB meanwhile; no fixture, as the tests' own log may be one."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.usefixtures("small_disk")
 def test_a_full_disk(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("first")
     told = r"cannot write .*file: File too large after 4\.0 KiB; [\d.]+ [KM]iB are free\. Make room"
-    with pytest.raises(InputError, match=told), written_aside(tmp_path / "file") as temporary:
+    with pytest.raises(InputError, match=told), small_disk(), written_aside(tmp_path / "file") as temporary:
         temporary.write_bytes(bytes(10_000))
     assert (tmp_path / "file").read_text() == "first"
     assert names(tmp_path) == ["file"]
 
 
-@pytest.mark.usefixtures("small_disk")
 def test_a_full_disk_under_safetensors(tmp_path: Path) -> None:
     def save() -> None:
         with written_aside(tmp_path / "model") as temporary:
             temporary.mkdir()
             save_file({"weight": torch.zeros(10_000)}, temporary / "model.safetensors")
 
-    with pytest.raises(InputError, match="File too large after"):
+    with pytest.raises(InputError, match="File too large after"), small_disk():
         save()
     assert not names(tmp_path)
 
