@@ -15,12 +15,13 @@ from codiff import CollaborativePipeline, generators
 from codiff.composition import rule
 from codiff.data.face_sheet import face_sheet
 from codiff.data.faces import FaceExample, ProceduralFaces
-from codiff.figures import colours_of, evenly, heat, on_paper, overlay, table
+from codiff.figures import below, beside, colours_of, evenly, heat, on_paper, overlay, table, words
 from codiff.files import written_aside
 from codiff.pixels import from_uint8
 
 SHOWN = (0, 10, 18, 19, 27, 34)  # validation faces: the examples
 STEPS, GUIDANCE = 25, 2.0
+SIDE, CAPTION_WIDTH = 112, 170  # pixels
 
 
 def save(picture: Image.Image, path: Path) -> None:
@@ -45,6 +46,16 @@ def condition_pictures(pipe: CollaborativePipeline, conditions: dict[str, Any], 
     return drawn
 
 
+def captioned(rows: list[list[Image.Image]], captions: list[str], names: list[str]) -> Image.Image:
+    """Rows of pictures under the names of their columns, each with its caption, wrapped, at the left."""
+    first = beside([words(captions[0], CAPTION_WIDTH), table([rows[0]], column_titles=names, side=SIDE)], align=0.5)
+    others = [
+        beside([words(caption, CAPTION_WIDTH), table([row], side=SIDE)], align=0.5)
+        for row, caption in zip(rows[1:], captions[1:], strict=True)
+    ]
+    return below([first, *others])
+
+
 def obedience_grid(pipe: CollaborativePipeline, faces: list[FaceExample], seeds: int) -> Image.Image:
     """One row a face: its conditions, what they make with several seeds, and the drawing they were taken from."""
     rows, captions = [], []
@@ -57,7 +68,7 @@ def obedience_grid(pipe: CollaborativePipeline, faces: list[FaceExample], seeds:
         rows.append([*drawn, *made, Image.fromarray(face.image)])
         captions.append(face.caption)
     names = [""] * len(drawn) + [f"seed {seed}" for seed in range(seeds)] + ["the drawing"]
-    return table(rows, row_titles=captions, column_titles=names, side=112)
+    return captioned(rows, captions, names)
 
 
 def rules_grid(pipe: CollaborativePipeline, faces: list[FaceExample]) -> Image.Image:
@@ -78,7 +89,7 @@ def rules_grid(pipe: CollaborativePipeline, faces: list[FaceExample]) -> Image.I
                 generator=generators(0, 1),
             ).images
         rows.append(row)
-    return table(rows, row_titles=[face.caption for face in faces], column_titles=["the drawing", *columns], side=112)
+    return captioned(rows, [face.caption for face in faces], ["the drawing", *columns])
 
 
 def influence_strips(pipe: CollaborativePipeline, face: FaceExample) -> Image.Image:
@@ -92,7 +103,7 @@ def influence_strips(pipe: CollaborativePipeline, face: FaceExample) -> Image.Im
     )
     influences: dict[str, Tensor] = out.influences or {}
     chosen, colours = evenly(STEPS, 9), colours_of(list(influences))
-    rows = [[heat(steps[k, 0, 0].numpy(), colours[name], 112) for k in chosen] for name, steps in influences.items()]
+    rows = [[heat(steps[k, 0, 0].numpy(), colours[name], SIDE) for k in chosen] for name, steps in influences.items()]
     titles = [f"{name}: {float(steps.mean()):.0%} on average" for name, steps in influences.items()]
     over = [
         overlay(out.images[0], {name: steps[k, 0, 0].numpy() for name, steps in influences.items()}, colours)
@@ -102,7 +113,7 @@ def influence_strips(pipe: CollaborativePipeline, face: FaceExample) -> Image.Im
         [*rows, over],
         row_titles=[*titles, "all, over the result"],
         column_titles=[f"step {k + 1}" for k in chosen],
-        side=112,
+        side=SIDE,
     )
 
 
@@ -113,7 +124,7 @@ def reconstructions(pipe: CollaborativePipeline, faces: list[FaceExample]) -> Im
     latents = pipe.vae.encode(pictures).latent_dist.mean * pipe.vae.config.scaling_factor
     drawn = [Image.fromarray(face.image) for face in faces]
     return table(
-        [drawn, pipe.decode(latents)], row_titles=["drawing", "decoded"], column_titles=[""] * len(drawn), side=112
+        [drawn, pipe.decode(latents)], row_titles=["drawing", "decoded"], column_titles=[""] * len(drawn), side=SIDE
     )
 
 

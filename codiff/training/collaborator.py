@@ -164,7 +164,10 @@ def build_collaborator(settings: CollaboratorSettings, latent_channels: int) -> 
         source = Collaborator.from_pretrained(Path(settings.initial).expanduser())
     except OSError as error:
         raise InputError(f"initial: {settings.initial} holds no collaborator: {error}") from error
-    parts = ["network"] if source.encoder.name != model.encoder.name else ["network", "encoder"]
+    parts = ["network"]
+    if source.encoder.name == model.encoder.name:
+        parts.append("encoder")
+        model.encoder.load_assets(Path(settings.initial).expanduser())  # weights mean nothing without their vocabulary
     shared = sum(_copy_weights(source.get_submodule(part), model.get_submodule(part)) for part in parts)
     if not shared:
         raise InputError(f"the collaborator in {settings.initial} shares no weight with this one")
