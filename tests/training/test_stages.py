@@ -328,6 +328,15 @@ def test_condition_dropout(faces: list[FaceExample]) -> None:
     assert 0.3 < np.mean(dropped) < 0.7
 
 
+def test_a_vocabulary_to_start_from(tmp_path: Path) -> None:
+    source = build_collaborator(collaborator_settings("text"), models.CHANNELS)
+    source.encoder.fit(["a man with a beard", "a woman"])
+    source.save_pretrained(tmp_path)
+    started = build_collaborator(collaborator_settings("text", initial=str(tmp_path)), models.CHANNELS)
+    started.encoder.fit(["other words altogether"])  # keeps what the weights were trained with
+    assert torch.equal(started.encoder.read("a woman with a beard"), source.encoder.read("a woman with a beard"))
+
+
 def test_weights_to_start_from(tmp_path: Path) -> None:
     source = build_collaborator(collaborator_settings("sketch"), models.CHANNELS)
     source.save_pretrained(tmp_path)
