@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from codiff import CollaborativePipeline, generators
 from codiff.composition import rule
 from codiff.data.face_sheet import face_sheet
 from codiff.data.faces import FaceExample, ProceduralFaces
-from codiff.figures import below, beside, colours_of, evenly, heat, on_paper, overlay, table, words
+from codiff.figures import below, beside, influence_overlays, influence_strips, on_paper, table, words
 from codiff.files import written_aside
 from codiff.pixels import from_uint8
 
@@ -92,29 +91,20 @@ def rules_grid(pipe: CollaborativePipeline, faces: list[FaceExample]) -> Image.I
     return captioned(rows, [face.caption for face in faces], ["the drawing", *columns])
 
 
-def influence_strips(pipe: CollaborativePipeline, face: FaceExample) -> Image.Image:
-    """The influence of each modality over the steps, over the image it led to."""
+def who_decided(pipe: CollaborativePipeline, face: FaceExample) -> Image.Image:
+    """The influence of each modality over the steps, and over the image that it led to."""
+    timesteps: list[str] = []
     out = pipe(
         conditions_of(pipe, face),
         num_inference_steps=STEPS,
         guidance_scale=GUIDANCE,
         generator=generators(0, 1),
+        callback_on_step_end=lambda _pipe, _step, timestep, _latents: timesteps.append(str(int(timestep))),
         return_influences=True,
     )
-    influences: dict[str, Tensor] = out.influences or {}
-    chosen, colours = evenly(STEPS, 9), colours_of(list(influences))
-    rows = [[heat(steps[k, 0, 0].numpy(), colours[name], SIDE) for k in chosen] for name, steps in influences.items()]
-    titles = [f"{name}: {float(steps.mean()):.0%} on average" for name, steps in influences.items()]
-    over = [
-        overlay(out.images[0], {name: steps[k, 0, 0].numpy() for name, steps in influences.items()}, colours)
-        for k in chosen
-    ]
-    return table(
-        [*rows, over],
-        row_titles=[*titles, "all, over the result"],
-        column_titles=[f"step {k + 1}" for k in chosen],
-        side=SIDE,
-    )
+    influences = {name: steps[:, 0, 0].numpy() for name, steps in (out.influences or {}).items()}
+    means = {name: maps.mean(axis=0) for name, maps in influences.items()}
+    return below([influence_strips(influences, timesteps), influence_overlays(out.images[0], means)])
 
 
 @torch.no_grad()
@@ -123,9 +113,7 @@ def reconstructions(pipe: CollaborativePipeline, faces: list[FaceExample]) -> Im
     pictures = from_uint8(np.stack([face.image for face in faces]))
     latents = pipe.vae.encode(pictures).latent_dist.mean * pipe.vae.config.scaling_factor
     drawn = [Image.fromarray(face.image) for face in faces]
-    return table(
-        [drawn, pipe.decode(latents)], row_titles=["drawing", "decoded"], column_titles=[""] * len(drawn), side=SIDE
-    )
+    return table([drawn, pipe.decode(latents)], row_titles=["drawing", "decoded"], side=SIDE)
 
 
 def main() -> None:
@@ -141,7 +129,7 @@ def main() -> None:
     save(face_sheet(12), arguments.out / "faces.png")
     save(on_paper(obedience_grid(pipe, faces, 4)), arguments.out / "grid.png")
     save(on_paper(rules_grid(pipe, faces[:4])), arguments.out / "rules.png")
-    save(on_paper(influence_strips(pipe, faces[0])), arguments.out / "influences.png")
+    save(who_decided(pipe, faces[0]), arguments.out / "influences.png")
     save(on_paper(reconstructions(pipe, faces)), arguments.out / "reconstructions.png")
     print(f"pictures are in {arguments.out}")
 
