@@ -159,7 +159,7 @@ def _curls(face: Portrait, outer: Points, inner: Points, outline: Points) -> Non
     locks = []
     for row, across in enumerate((0.0, 0.42, 0.8)):
         for point in first + (second - first) * across:
-            radius = (0.052, 0.044, 0.034)[row] * (0.85 + 0.3 * face.rng.random())
+            radius = (0.052, 0.044, 0.034)[row] * (0.85 + 0.3 * face.shape_rng.random())
             locks.append((point, radius, row))
     for point, radius, row in locks:
         x, y = float(point[0]), float(point[1])

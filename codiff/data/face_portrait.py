@@ -62,6 +62,8 @@ class Portrait:
     def __init__(self, face: Face, size: int) -> None:
         self.layout, self.description, self.identity = face.layout, face.description, face.identity
         self.rng = random.Random(face.seed)
+        # For what shows in mask and sketch: by then the first stream has advanced as far as beard and age took it.
+        self.shape_rng = random.Random(f"{face.seed} shape")
         layout, identity = face.layout, face.identity
         self._choose_colours()
         self.canvas = Canvas(size, BACKGROUNDS[identity.background], roll=0.05 * layout.roll)

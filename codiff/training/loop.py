@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from codiff.errors import InputError
 from codiff.files import recover, write_json, written_aside
+from codiff.training.attention import Float32Attention
 from codiff.training.checkpoint import load_checkpoint, save_checkpoint
 from codiff.training.curves import draw_curves
 from codiff.training.settings import Settings
@@ -256,7 +257,7 @@ class Trainer:
             torch.manual_seed(seed_of(settings.seed, "dropout", position, rank))
             with self.accelerator.accumulate(self.model):
                 batch = send_to_device(self.stage.batch(mine, generator), self.device)
-                with self.accelerator.autocast():
+                with self.accelerator.autocast(), self._attention():
                     losses = self.model(batch, generator)
                 self.accelerator.backward(losses["loss"])
                 if self.accelerator.sync_gradients:
@@ -264,6 +265,9 @@ class Trainer:
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) / settings.accumulation
         return sums
+
+    def _attention(self) -> AbstractContextManager[Any]:
+        return Float32Attention() if self.device.type == "cpu" and self.settings.precision == "bf16" else nullcontext()
 
     def _update(self, seen: list[int]) -> None:
         """Step the optimiser unless a gradient is not finite: one such step ruins the weights."""

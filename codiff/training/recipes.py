@@ -119,11 +119,17 @@ def _check_folders(folders: Mapping[str, str | None]) -> None:
 
 
 def _face_parser(preset: Preset, runs: Path, modality: str | None, overrides: list[str]) -> Stage:  # noqa: ARG001
-    return FaceParserStage(_settings(RecognitionSettings, preset, preset["face-parser"], overrides))
+    return FaceParserStage(_recognition(preset, "face-parser", overrides))
 
 
 def _attribute_classifier(preset: Preset, runs: Path, modality: str | None, overrides: list[str]) -> Stage:  # noqa: ARG001
-    return AttributeClassifierStage(_settings(RecognitionSettings, preset, preset["attribute-classifier"], overrides))
+    return AttributeClassifierStage(_recognition(preset, "attribute-classifier", overrides))
+
+
+def _recognition(preset: Preset, stage_name: str, overrides: list[str]) -> RecognitionSettings:
+    settings = _settings(RecognitionSettings, preset, preset[stage_name], overrides)
+    _check_folders({"initial": settings.initial})
+    return settings
 
 
 def _vae(preset: Preset, runs: Path, modality: str | None, overrides: list[str]) -> Stage:  # noqa: ARG001

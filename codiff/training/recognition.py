@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from codiff.data.face_attributes import AGES, BEARDS
 from codiff.data.faces import ProceduralFaces
+from codiff.errors import InputError
 from codiff.modalities.mask import MASK_CLASSES, colour
 from codiff.pixels import from_uint8, to_uint8
 from codiff.recognition import AttributeClassifier, FaceParser
@@ -30,11 +31,13 @@ class RecognitionSettings(Settings):
         channels: widths of the trunk.
         noise: largest standard deviation of the Gaussian noise added to half of the pictures, in units of [-1, 1].
         shift: largest random shift in pixels, so that the networks judge by form and not by place.
+        initial: folder of a trained network of the same kind and widths to go on from; None for random weights.
     """
 
     channels: tuple[int, ...]
     noise: float = Field(default=0.08, ge=0)
     shift: int = Field(default=4, ge=0)
+    initial: str | None = None
     data: DataSettings
     loop: LoopSettings
 
@@ -49,6 +52,8 @@ class _RecognitionStage(Stage):
         self.faces: ProceduralFaces = open_faces(settings.data, "train")
         self.examples = len(self.faces)
         self.fingerprint = self.faces.fingerprint
+        if settings.initial is not None:
+            _copy_weights(model, settings.initial)
 
     def _augmented(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Pictures (batch, 3, h, w) in [-1, 1] and masks (batch, h, w), shifted alike, half of the pictures noisy."""
@@ -66,6 +71,18 @@ class _RecognitionStage(Stage):
 
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)
+
+
+def _copy_weights(model: FaceParser | AttributeClassifier, folder: str) -> None:
+    """Start from the weights of a trained network.
+
+    Raises:
+        InputError: there is none in the folder, or it is of other widths or classes.
+    """
+    try:
+        model.load_state_dict(type(model).from_pretrained(Path(folder).expanduser()).state_dict())
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"initial: {folder} holds no {type(model).__name__} like this one: {error}") from error
 
 
 class FaceParserStage(_RecognitionStage):

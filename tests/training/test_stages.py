@@ -120,6 +120,19 @@ def test_attribute_classifier_learns(tmp_path: Path, data: dict[str, Any], faces
     assert weights_of(AttributeClassifier.from_pretrained(tmp_path / "model")) == weights_of(stage.model)
 
 
+def test_recognition_goes_on_from_trained_weights(data: dict[str, Any], tmp_path: Path) -> None:
+    first = FaceParserStage(recognition(data))
+    first.save(tmp_path)
+    loop = {**LOOP, "seed": 1}
+    assert weights_of(FaceParserStage(recognition(data, initial=str(tmp_path), loop=loop)).model) == weights_of(
+        first.model
+    )
+    with pytest.raises(InputError, match=r"initial: .* holds no FaceParser like this one"):
+        FaceParserStage(recognition(data, initial=str(tmp_path), channels=[8, 16, 24]))
+    with pytest.raises(InputError, match=r"initial: .*nowhere holds no AttributeClassifier like this one"):
+        AttributeClassifierStage(recognition(data, initial=str(tmp_path / "nowhere")))
+
+
 def test_pictures_and_masks_are_shifted_alike(data: dict[str, Any], faces: list[FaceExample]) -> None:
     stage = FaceParserStage(recognition(data, noise=0, shift=2))
     originals = from_uint8(np.stack([face.image for face in faces]))
