@@ -1,5 +1,6 @@
 """Collaborative diffusion: models trained separately, one a modality, generate an image together."""
 
+from codiff.autoencoder import StemAutoencoderKL
 from codiff.collaborator import Collaborator, Collaborators
 from codiff.composition import (
     Blended,
@@ -8,7 +9,10 @@ from codiff.composition import (
     Mean,
     Weighted,
     cosine_decay,
+    linear_decay,
     official_recipe,
+    sharpened,
+    strengthened,
 )
 from codiff.denoiser import Conditions, Denoiser, DenoiserOutput
 from codiff.dynamic_diffuser import DynamicDiffuser, DynamicDiffusers
@@ -42,11 +46,15 @@ __all__ = [
     "InputNotice",
     "Mean",
     "Modality",
+    "StemAutoencoderKL",
     "Step",
     "Weighted",
     "cosine_decay",
     "denoising_loss",
     "generators",
+    "linear_decay",
     "official_recipe",
     "sample",
+    "sharpened",
+    "strengthened",
 ]

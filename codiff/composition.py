@@ -171,6 +171,8 @@ class Collaborative(Composition):
     def influences(self, latents: Tensor, timestep: Tensor, conditions: Conditions) -> Influences:
         if len(conditions) == 1:
             return dict.fromkeys(conditions, latents.new_ones(len(latents), 1, *latents.shape[2:]))
+        if not len(self.dynamic_diffusers):
+            raise InputError("this model has no dynamic diffusers: give one modality, or another composition like mean")
         check_modalities(conditions, self.dynamic_diffusers)
         logits = self.logits(latents, timestep, conditions)
         shares = torch.softmax(torch.stack(list(logits.values())), dim=0)
@@ -180,6 +182,12 @@ class Collaborative(Composition):
         return influences if self.reweight is None else self.reweight(influences, timestep)
 
 
+def strengthened(modality: str, scale: float) -> Reweight:
+    """Raise one modality's influence p at all steps: I' = scale p / (1 + (scale - 1) p); the others keep their
+    proportions in what is left. Its odds against the others are multiplied by `scale`."""
+    return _raised(modality, scale, torch.ones_like)
+
+
 def cosine_decay(modality: str, *, scale: float = 2.0, timesteps: int = 1000) -> Reweight:
     """Strengthen one modality early and fade it out late: with p its influence, I' = scale p s / (1 + p s (scale - 1)),
     s(t) = (cos((1 - t / timesteps) pi) + 1) / 2; the others keep their proportions in what is left.
@@ -187,13 +195,32 @@ def cosine_decay(modality: str, *, scale: float = 2.0, timesteps: int = 1000) ->
     For two modalities and scale 2 this is the change that the published inference scripts make to the influences:
     mask' = 2 p s / (1 + p s), text' = (1 - p s) / (1 + p s).
     """
+    return _raised(modality, scale, lambda t: (torch.cos((1.0 - t / timesteps) * math.pi) + 1.0) / 2.0)
+
+
+def linear_decay(modality: str, *, scale: float = 1.0, timesteps: int = 1000) -> Reweight:
+    """As `cosine_decay`, with s(t) = t / timesteps."""
+    return _raised(modality, scale, lambda t: t / timesteps)
+
+
+def sharpened(boost: float) -> Reweight:
+    """A second softmax of `boost` times the influences: an option of the published code."""
+
+    def reweight(influences: Influences, timestep: Tensor) -> Influences:  # noqa: ARG001
+        shares = torch.softmax(boost * torch.stack(list(influences.values())), dim=0)
+        return dict(zip(influences, shares, strict=True))
+
+    return reweight
+
+
+def _raised(modality: str, scale: float, strength: Callable[[Tensor], Tensor]) -> Reweight:
+    """I' = scale p s / (1 + p s (scale - 1)) for one modality, s = strength(timesteps), in float32 as published."""
 
     def reweight(influences: Influences, timestep: Tensor) -> Influences:
         if modality not in influences or len(influences) == 1:
             return influences
-        s = (torch.cos((1.0 - timestep.double() / timesteps) * math.pi) + 1.0) / 2.0
         p = influences[modality]
-        faded = p * s.to(p).reshape(-1, 1, 1, 1)
+        faded = p * strength(timestep.float()).to(p).reshape(-1, 1, 1, 1)
         raised = scale * faded / (1.0 + (scale - 1.0) * faded)
         others = torch.stack([share for name, share in influences.items() if name != modality])
         rest = others.sum(dim=0)

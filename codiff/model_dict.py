@@ -130,9 +130,17 @@ def local_folder(folder: Path) -> Path:
     return folder
 
 
+_ALIGNMENT = 64
+_LARGE = 256 * 2**20
+
+
 def in_own_memory(model: ModelType) -> ModelType:
-    """The model with copies of its weights: loaded ones lie in the file's pages at any alignment, where kernels round
-    otherwise, and the model would differ from the one that was saved in the last bit."""
+    """The model with copies of its weights where they lie in the file's pages: a file that is overwritten in place
+    would change them, and kernels round otherwise where the alignment is not memory's, so that the model would differ
+    from the one that was saved in the last bit. Aligned weights of a large model stay mapped: that costs no second
+    memory, and as much reading as the model is used."""
+    large = sum(value.nbytes for value in model.parameters()) >= _LARGE
     for value in (*model.parameters(), *model.buffers()):
-        value.data = value.data.clone()
+        if not large or value.data_ptr() % _ALIGNMENT:
+            value.data = value.data.clone()
     return model

@@ -69,6 +69,29 @@ def read_index(folder: Path) -> dict[str, Any]:
     return index
 
 
+def replaceable(folder: Path, kept: str = "") -> Path:
+    """The folder itself, behind any links, if a model may take its place.
+
+    Args:
+        kept: pattern of files that may lie there without a model.
+
+    Raises:
+        InputError: it is a file, the working directory or above it, or holds something else, which would be lost.
+    """
+    folder = folder.resolve()
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"cannot write {folder}: it is a file; give the folder to write the model into")
+    if Path.cwd().is_relative_to(folder):
+        raise InputError(f"{folder} is the working directory or above it; give a folder inside")
+    if folder.is_dir() and not (folder / INDEX).exists():
+        others = sorted(path.name for path in folder.iterdir() if not (kept and path.match(kept)))
+        if others:
+            raise InputError(
+                f"{folder} holds something else than a model ({others[0]}, ...), which would be lost; give a new folder"
+            )
+    return folder
+
+
 def write_checksums(folder: Path) -> None:
     """Record the SHA-256 of every weight file: safetensors load a flipped byte silently."""
     sums = {str(path.relative_to(folder)): _sha256(path) for path in sorted(folder.rglob("*.safetensors"))}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +20,24 @@ from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from torch import Tensor
 
+from codiff.autoencoder import autoencoder_class
 from codiff.collaborator import Collaborators
 from codiff.composition import Collaborative, Composition, check_modalities
 from codiff.dynamic_diffuser import DynamicDiffusers
-from codiff.errors import InputError
+from codiff.errors import InputError, InputNotice
 from codiff.files import written_aside
 from codiff.model_dict import in_own_memory, local_folder
-from codiff.model_files import INDEX, find_model, read_index, verify_checksums, write_checksums
+from codiff.model_files import find_model, read_index, replaceable, verify_checksums, write_checksums
 from codiff.pixels import to_uint8
 from codiff.sampling import Step, sample
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
+_MOST_SIGNAL = 0.01
+_COARSE = 0.1  # of the training timesteps: coarser grids begin low, too, but nobody expects much of them
+_NO_GUIDANCE = (
+    "this model was trained without condition dropout, so it does not know what no condition means: images get worse "
+    "with a guidance other than 1"
+)
 Generators = torch.Generator | list[torch.Generator] | None
 
 
@@ -95,6 +103,7 @@ class CollaborativePipeline(DiffusionPipeline):
         collaborators: diffusion models by modality.
         dynamic_diffusers: by modality; None where there are none (then name a `composition` for several modalities).
         scheduler: any diffusers scheduler; each call works on a copy, so calls may run concurrently.
+        condition_dropout: whether the collaborators were trained with it, which guidance rests on.
     """
 
     _optional_components = ["dynamic_diffusers"]  # noqa: RUF012  (diffusers reads a list)
@@ -105,8 +114,10 @@ class CollaborativePipeline(DiffusionPipeline):
         collaborators: Collaborators,
         dynamic_diffusers: DynamicDiffusers | None,
         scheduler: SchedulerMixin,
+        condition_dropout: bool = True,
     ) -> None:
         super().__init__()
+        self.register_to_config(condition_dropout=condition_dropout)
         self.register_modules(
             vae=vae, collaborators=collaborators, dynamic_diffusers=dynamic_diffusers, scheduler=scheduler
         )
@@ -166,7 +177,9 @@ class CollaborativePipeline(DiffusionPipeline):
             raise InputError(f"unknown output_type {output_type!r}; expected one of {', '.join(OUTPUT_TYPES)}")
         check_modalities(conditions, self.collaborators)
         if composition is None:
-            composition = self._default_composition(conditions)
+            composition = Collaborative(self.collaborators, self.dynamic_diffusers or {})
+        if guidance_scale != 1.0 and not self.config.condition_dropout:
+            warnings.warn(_NO_GUIDANCE, InputNotice, stacklevel=2)
         scheduler = self._scheduler_copy(num_inference_steps)
         tokens = self.collaborators.encode(conditions)
         sources = self._sources(tokens, generator, latents)
@@ -189,17 +202,13 @@ class CollaborativePipeline(DiffusionPipeline):
             result = sample(denoiser, scheduler, start, tokens, step_kwargs=kwargs, on_step=on_step)
         return recorder.output(result if output_type == "latent" else self.decode(result, output_type))
 
-    def _default_composition(self, conditions: Mapping[str, Any]) -> Composition:
-        if self.dynamic_diffusers is None and len(conditions) > 1:
-            raise InputError("this model has no dynamic diffusers; pass a composition such as Mean(pipe.collaborators)")
-        return Collaborative(self.collaborators, self.dynamic_diffusers or {})
-
     def _scheduler_copy(self, steps: int) -> Any:
         limit = self.scheduler.config.num_train_timesteps
         if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= limit:
             raise InputError(f"the number of steps must be a whole number from 1 to {limit}, got {steps!r}")
         scheduler = type(self.scheduler).from_config(self.scheduler.config)
         scheduler.set_timesteps(steps, device=self._execution_device)
+        _check_grid(scheduler, steps)
         return scheduler
 
     def _sources(
@@ -305,7 +314,7 @@ class CollaborativePipeline(DiffusionPipeline):
         """
         if not kwargs.get("safe_serialization", True):
             raise InputError("weights are written as safetensors alone: pickles can run code when they are loaded")
-        with written_aside(_replaceable(Path(save_directory))) as folder:
+        with written_aside(replaceable(Path(save_directory))) as folder:
             super().save_pretrained(folder, **kwargs)
             write_checksums(folder)
 
@@ -327,7 +336,7 @@ class CollaborativePipeline(DiffusionPipeline):
         verify_checksums(folder)
         load = {"torch_dtype": torch_dtype, "low_cpu_mem_usage": True, "use_safetensors": True}
         try:
-            vae = in_own_memory(AutoencoderKL.from_pretrained(local_folder(folder / "vae"), **load))
+            vae = in_own_memory(autoencoder_class(index).from_pretrained(local_folder(folder / "vae"), **load))
             scheduler = _scheduler_class(index).from_pretrained(local_folder(folder / "scheduler"))
         except InputError:
             raise
@@ -337,20 +346,30 @@ class CollaborativePipeline(DiffusionPipeline):
         dynamic_diffusers = None
         if index.get("dynamic_diffusers") not in (None, [None, None]):
             dynamic_diffusers = DynamicDiffusers.from_pretrained(folder / "dynamic_diffusers", **load)
-        return cls(vae.eval(), collaborators.eval(), dynamic_diffusers and dynamic_diffusers.eval(), scheduler)
+        dropout = bool(index.get("condition_dropout", True))
+        return cls(vae.eval(), collaborators.eval(), dynamic_diffusers and dynamic_diffusers.eval(), scheduler, dropout)
 
 
 CollaborativePipeline.__module__ = "codiff"
 
 
-def _replaceable(folder: Path) -> Path:
-    """The folder itself, behind any links, if a model may take its place."""
-    folder = folder.resolve()
-    if Path.cwd().is_relative_to(folder):
-        raise InputError(f"{folder} is the working directory or above it; give a folder inside")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / INDEX).exists():
-        raise InputError(f"{folder} holds something else than a model, which would be lost; give a new folder")
-    return folder
+def _check_grid(scheduler: Any, steps: int) -> None:
+    """Keep a grid within the schedule, and tell of a fine one that begins where noise is not yet all there is.
+
+    Grids of "leading" spacing have a whole stride, so where the steps do not divide the training timesteps they end
+    below them: 600 steps of 1000 begin at timestep 600. With an offset they can also end one above.
+    """
+    last = scheduler.config.num_train_timesteps - 1
+    if scheduler.timesteps.max() > last:
+        scheduler.timesteps = scheduler.timesteps.clamp(max=last)
+    first = int(scheduler.timesteps.max())
+    if steps > _COARSE * last and float(scheduler.alphas_cumprod[first]) > _MOST_SIGNAL:
+        warnings.warn(
+            f"{steps} steps of this scheduler begin at timestep {first} of {last + 1}, where an image is not all noise "
+            "yet: take a number that divides them, or another scheduler",
+            InputNotice,
+            stacklevel=4,
+        )
 
 
 def _scheduler_class(index: Mapping[str, Any]) -> type[Any]:

@@ -109,7 +109,7 @@ class TestWhatIsGenerated:
         assert torch.equal(alone, latents_of(shared_pipeline(), raw_conditions(["text"]), generator=seeded(0)))
         mean = latents_of(pipe, raw_conditions(), generator=seeded(0), composition=Mean(pipe.collaborators))
         assert mean.isfinite().all()
-        with pytest.raises(InputError, match="no dynamic diffusers; pass a composition such as Mean"):
+        with pytest.raises(InputError, match="no dynamic diffusers: give one modality, or another composition"):
             pipe(raw_conditions(), num_inference_steps=1)
 
     def test_guidance_and_negative_conditions(self) -> None:

@@ -32,13 +32,17 @@ EXPORTED = [
     "InputNotice",
     "Mean",
     "Modality",
+    "StemAutoencoderKL",
     "Step",
     "Weighted",
     "cosine_decay",
     "denoising_loss",
     "generators",
+    "linear_decay",
     "official_recipe",
     "sample",
+    "sharpened",
+    "strengthened",
 ]
 SAVED = ["Collaborator", "Collaborators", "DynamicDiffuser", "DynamicDiffusers", "CollaborativePipeline"]
 

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 import codiff
+from codiff.cli.convert import convert
+from codiff.cli.data import data
 from codiff.cli.faces import faces
 from codiff.cli.generate import generate
 from codiff.cli.modality_options import chosen_modalities, condition_options, with_conditions
@@ -51,8 +53,9 @@ def build(options: Mapping[str, str]) -> typer.Typer:
         help=_DESCRIPTION, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=debugging()
     )
     app.callback()(_top)
-    for command in (with_conditions(generate, options), faces, train, assemble):
+    for command in (with_conditions(generate, options), faces, train, assemble, convert):
         app.command(command.__name__, help=_flowing(command.__doc__ or ""))(command)
+    app.add_typer(data, name="data")
     return app
 
 

@@ -24,6 +24,7 @@ from codiff.model_files import find_model
 from codiff.pipeline import CollaborativePipeline
 
 MOST_IMAGES = 64
+GUIDANCE = 2.0
 
 
 def _sampling(help_text: str, *names: str, **kwargs: Any) -> Any:
@@ -41,7 +42,9 @@ def generate(
     seed: Annotated[int, _sampling("Of the first image; the others count up.")] = 0,
     steps: Annotated[int, _sampling("Denoising steps.")] = 50,
     scheduler: Annotated[str | None, _sampling(f"{', '.join(SCHEDULERS)}; or the model's own.", metavar="NAME")] = None,
-    guidance: Annotated[float, _sampling("1 follows the conditions plainly, more follows closer.")] = 2.0,
+    guidance: Annotated[
+        float | None, _sampling("1 follows the conditions plainly, more follows closer; 2 where the model allows it.")
+    ] = None,
     composition: Annotated[str, _sampling(f"{', '.join(RULES)}.", metavar="NAME")] = "collaborative",
     eta: Annotated[float, _sampling("Noise of ddim, 0 to 1.")] = 0.0,
     letterbox: Annotated[bool, _sampling("Pad pictures that are not square.", "--letterbox")] = False,
@@ -73,6 +76,8 @@ def generate(
     pipe.scheduler = scheduler_named(scheduler, pipe.scheduler)
     check_sampling(pipe.scheduler, steps, eta)
     relax(pipe, letterbox=letterbox, snap=snap)
+    if guidance is None:
+        guidance = GUIDANCE if pipe.config.condition_dropout else 1.0
     sampling = {"steps": steps, "guidance": guidance, "composition": composition, "eta": eta}
     settings = settings_of(pipe, folder, model, sampling)
     wanted = {"influences": influences, "overlay": influences, "intermediates": intermediates}
@@ -83,12 +88,12 @@ def generate(
         typer.echo(json.dumps(summary, indent=2))
 
 
-def _check_numbers(count: int, steps: int, guidance: float, eta: float) -> None:
+def _check_numbers(count: int, steps: int, guidance: float | None, eta: float) -> None:
     if not 1 <= count <= MOST_IMAGES:
         raise InputError(f"count must be from 1 to {MOST_IMAGES}, not {count}; use --batch for more")
     if steps < 1:
         raise InputError(f"steps must be 1 or more, not {steps}")
-    if not math.isfinite(guidance):
+    if guidance is not None and not math.isfinite(guidance):
         raise InputError(f"guidance must be a finite number, not {guidance}")
     if not 0 <= eta <= 1:
         raise InputError(f"eta must be from 0 to 1, not {eta}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from codiff.errors import InputError, InputNotice
-from codiff.image_files import check_pixels, looks_like, open_raw, square
+from codiff.image_files import check_pixels, open_raw, square
 from codiff.modalities.modality import Modality
 from codiff.modalities.stem import ConvStem, check_size
+from codiff.tensor_files import load_tensor
 
 MASK_CLASSES = (
     "background",
@@ -68,7 +69,6 @@ FLIP_PAIRS = ((4, 5), (6, 7), (8, 9))
 
 _CLASSES = len(MASK_CLASSES)
 _COLOURS = np.array(MASK_PALETTE, dtype=np.uint8)  # (19, 3)
-_ONE_HOT_SIDE = 32  # the published conditions are one-hot (19, 1024): 32 x 32 labels, row-major
 
 # Measured: of the pixels that are not black, 90 % and more lie this near a palette colour in masks that were saved as
 # JPEG (quality 50 up) or WebP, or resized smoothly; at most 51 % do in photographs.
@@ -123,17 +123,56 @@ def colour(labels: np.ndarray) -> np.ndarray:
     return _COLOURS[labels]
 
 
-class MaskModality(Modality, name="mask"):
-    """Face-part labels -> one-hot -> convolutional stem -> one token for each `downsample` x `downsample` pixels.
+class LabelMaps(Modality):
+    """What all encoders of masks share: reading, drawing and describing label maps.
 
     Args:
         size: side of the labels that are encoded; masks of other sizes are resized by nearest neighbour.
-        features: width of the tokens.
-        channels: width of the stem, see `ConvStem`.
-        downsample: pixels along the side of one token, a power of two.
         num_classes: the first so many of `MASK_CLASSES` are known.
         letterbox: pad masks that are not square instead of refusing them.
         snap: take the nearest palette colour instead of refusing colours that are off.
+    """
+
+    def __init__(self, size: int, num_classes: int, letterbox: bool, snap: bool) -> None:
+        super().__init__()
+        if not 2 <= num_classes <= _CLASSES:
+            raise InputError(f"num_classes must be 2..{_CLASSES}, not {num_classes}")
+        self.size = size
+        self.num_classes = num_classes
+        self.letterbox = letterbox
+        self.snap = snap
+
+    def read(self, raw: Any) -> Tensor:
+        """Labels int64 (n, size, size) of what `read_labels` takes, or of n masks: (n, h, w) or (n, 19, side^2)."""
+        maps = [square(labels, letterbox=self.letterbox, fill=0, what="mask") for labels in _read_maps(raw, self.snap)]
+        highest = max(int(labels.max()) for labels in maps)
+        if highest >= self.num_classes:
+            raise InputError(f"mask: label {highest} is unknown to this model, which knows 0..{self.num_classes - 1}")
+        return torch.from_numpy(np.stack([resize_labels(labels, self.size) for labels in maps])).long()
+
+    def one_hot(self, labels: Tensor, dtype: torch.dtype) -> Tensor:
+        """(n, num_classes, size, size) of labels (n, size, size)."""
+        count, height, width = labels.shape
+        planes = torch.zeros(count, self.num_classes, height, width, dtype=dtype, device=labels.device)
+        return planes.scatter_(1, labels[:, None], 1.0)
+
+    def picture(self, inputs: Tensor, size: int) -> Image.Image:
+        """One mask (1, h, w) in CelebAMask-HQ's colours: RGB (size, size)."""
+        return Image.fromarray(colour(inputs[0].cpu().numpy())).resize((size, size), Image.Resampling.NEAREST)
+
+    def describe(self, inputs: Tensor) -> str:
+        """The classes of one mask (1, h, w) in their order, as in "mask of background, skin, nose"."""
+        return f"mask of {', '.join(MASK_CLASSES[label] for label in inputs.unique().tolist())}"
+
+
+class MaskModality(LabelMaps, name="mask"):
+    """Face-part labels -> one-hot -> convolutional stem -> one token for each `downsample` x `downsample` pixels.
+
+    Args:
+        size, num_classes, letterbox, snap: see `LabelMaps`.
+        features: width of the tokens.
+        channels: width of the stem, see `ConvStem`.
+        downsample: pixels along the side of one token, a power of two.
     """
 
     def __init__(
@@ -146,69 +185,54 @@ class MaskModality(Modality, name="mask"):
         letterbox: bool = False,
         snap: bool = False,
     ) -> None:
-        super().__init__()
-        if not 2 <= num_classes <= _CLASSES:
-            raise InputError(f"num_classes must be 2..{_CLASSES}, not {num_classes}")
+        super().__init__(size, num_classes, letterbox, snap)
         self.stem = ConvStem(num_classes, channels, features, downsample)
         check_size(size, downsample)
-        self.size = size
-        self.num_classes = num_classes
-        self.letterbox = letterbox
-        self.snap = snap
-
-    def read(self, raw: Any) -> Tensor:
-        """Labels int64 (n, size, size) of what `read_labels` takes, or of n masks: (n, h, w) or (n, 19, 1024)."""
-        maps = [square(labels, letterbox=self.letterbox, fill=0, what="mask") for labels in _read_maps(raw, self.snap)]
-        highest = max(int(labels.max()) for labels in maps)
-        if highest >= self.num_classes:
-            raise InputError(f"mask: label {highest} is unknown to this model, which knows 0..{self.num_classes - 1}")
-        return torch.from_numpy(np.stack([resize_labels(labels, self.size) for labels in maps])).long()
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Tokens (n, (size / downsample)^2, features), row-major, of labels (n, size, size)."""
-        count, height, width = inputs.shape
-        one_hot = torch.zeros(count, self.num_classes, height, width, dtype=self.stem.dtype, device=inputs.device)
-        return self.stem(one_hot.scatter_(1, inputs[:, None], 1.0))
+        return self.stem(self.one_hot(inputs, self.stem.dtype))
 
-    def picture(self, inputs: Tensor, size: int) -> Image.Image:
-        """One mask (1, h, w) in CelebAMask-HQ's colours: RGB (size, size)."""
-        return Image.fromarray(colour(inputs[0].cpu().numpy())).resize((size, size), Image.Resampling.NEAREST)
 
-    def describe(self, inputs: Tensor) -> str:
-        """The classes of one mask (1, h, w) in their order, as in "mask of background, skin, nose"."""
-        return f"mask of {', '.join(MASK_CLASSES[label] for label in inputs.unique().tolist())}"
+class MaskPlanes(LabelMaps, name="mask-planes"):
+    """Face-part labels -> one-hot -> one linear layer reads the plane of each class -> one token a class.
+
+    The mask encoder of the published models (size 32, features 640): it knows where a class lies only through the
+    weights of its pixels.
+
+    Args:
+        size, num_classes, letterbox, snap: see `LabelMaps`.
+        features: width of the tokens.
+    """
+
+    def __init__(
+        self,
+        size: int = 32,
+        features: int = 640,
+        num_classes: int = _CLASSES,
+        letterbox: bool = False,
+        snap: bool = False,
+    ) -> None:
+        super().__init__(size, num_classes, letterbox, snap)
+        if min(size, features) < 1:
+            raise InputError("size and features must be positive")
+        self.linear = nn.Linear(size * size, features)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Tokens (n, num_classes, features) of labels (n, size, size)."""
+        tokens: Tensor = self.linear(self.one_hot(inputs, self.linear.weight.dtype).flatten(2))
+        return tokens
 
 
 def _read_maps(source: Any, snap: bool) -> list[np.ndarray]:
     """Label maps uint8 (h, w) in 0..18 of one mask, or of each of a batch."""
     if isinstance(source, (str, Path)) and Path(source).suffix.lower() in (".pt", ".pth"):
-        source = _load_tensor(Path(source))
+        source = load_tensor(Path(source), "mask")
     if isinstance(source, Tensor):
         source = _to_array(source)
     if isinstance(source, np.ndarray) and not _is_colour_array(source):
         return _from_array(source)
     return [_from_image(open_raw(source, "mask"), snap)]
-
-
-def _load_tensor(path: Path) -> Tensor:
-    """The tensor in a `.pt` file, without running any code that the file may hold."""
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(512)
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
-        raise InputError(f"mask {str(path)!r}: cannot be read: {error}") from error
-    try:
-        value = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # the unpickler raises whatever a foreign byte leads it to
-        forbidden = re.search(r"GLOBAL (\S+)", str(error))
-        if forbidden:
-            reason = f"it holds code or objects ({forbidden[1]}), which were not run; only a plain tensor is loaded"
-        else:
-            reason = f"not a PyTorch file, or damaged; it looks like {looks_like(head)}"
-        raise InputError(f"mask {str(path)!r}: {reason}. Save it again with torch.save(tensor, path)") from error
-    if not isinstance(value, Tensor):
-        raise InputError(f"mask {str(path)!r}: it holds a {type(value).__name__}, but one tensor is expected")
-    return value
 
 
 def _to_array(tensor: Tensor) -> np.ndarray:
@@ -230,8 +254,10 @@ def _from_array(array: np.ndarray) -> list[np.ndarray]:
     if array.dtype.kind not in "biuf":
         raise InputError(f"mask: an array of {array.dtype} holds no labels; {_EXPECTED}")
     check_pixels(array.size, "mask")
-    if array.shape[-2:] == (_CLASSES, _ONE_HOT_SIDE**2) and array.ndim <= 3:
-        return _from_one_hot(array.reshape(-1, _CLASSES, _ONE_HOT_SIDE, _ONE_HOT_SIDE))
+    if array.ndim in (2, 3) and array.shape[-2] == _CLASSES and array.shape[-1] not in (0, _CLASSES):
+        side = math.isqrt(array.shape[-1])
+        if side**2 == array.shape[-1]:  # as published (19, 1024): 32 x 32 labels, row by row
+            return _from_one_hot(array.reshape(-1, _CLASSES, side, side))
     if array.ndim == 4 and array.shape[1] == _CLASSES:
         return _from_one_hot(array)
     if array.ndim == 3 and array.shape[0] == _CLASSES and _is_one_hot(array[None]):

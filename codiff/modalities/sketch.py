@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from codiff.errors import InputError
 from codiff.image_files import check_pixels, open_image, open_raw, square
@@ -54,33 +54,22 @@ def read_sketch(source: Any, size: int, letterbox: bool = False) -> Tensor:
     return torch.from_numpy(np.stack([_resize(drawing, size) for drawing in squares]))[:, None]
 
 
-class SketchModality(Modality, name="sketch"):
-    """Line drawing -> convolutional stem -> one token for each `downsample` x `downsample` pixels.
+class LineDrawings(Modality):
+    """What all encoders of sketches share: reading, drawing and describing them.
 
     Args:
         size: side of the drawings that are encoded; others are resized.
-        features: width of the tokens.
-        channels: width of the stem, see `ConvStem`.
-        downsample: pixels along the side of one token, a power of two.
         letterbox: pad drawings that are not square instead of refusing them.
     """
 
-    def __init__(
-        self, size: int = 128, features: int = 64, channels: int = 32, downsample: int = 8, letterbox: bool = False
-    ) -> None:
+    def __init__(self, size: int, letterbox: bool) -> None:
         super().__init__()
-        self.stem = ConvStem(1, channels, features, downsample)
-        check_size(size, downsample)
         self.size = size
         self.letterbox = letterbox
 
     def read(self, raw: Any) -> Tensor:
         """Lines float32 (n, 1, size, size) in [0, 1], 1 = line, of what `read_sketch` takes."""
         return read_sketch(raw, self.size, self.letterbox)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Tokens (n, (size / downsample)^2, features), row-major, of drawings (n, 1, size, size)."""
-        return self.stem(inputs)
 
     def picture(self, inputs: Tensor, size: int) -> Image.Image:
         """One drawing (1, 1, h, w) as black lines on white: RGB (size, size)."""
@@ -90,6 +79,50 @@ class SketchModality(Modality, name="sketch"):
     def describe(self, inputs: Tensor) -> str:
         """How much of one drawing (1, 1, h, w) is line, as in "sketch, lines on 7% of it"."""
         return f"sketch, lines on {inputs.float().mean().item():.0%} of it"
+
+
+class SketchModality(LineDrawings, name="sketch"):
+    """Line drawing -> convolutional stem -> one token for each `downsample` x `downsample` pixels.
+
+    Args:
+        size, letterbox: see `LineDrawings`.
+        features: width of the tokens.
+        channels: width of the stem, see `ConvStem`.
+        downsample: pixels along the side of one token, a power of two.
+    """
+
+    def __init__(
+        self, size: int = 128, features: int = 64, channels: int = 32, downsample: int = 8, letterbox: bool = False
+    ) -> None:
+        super().__init__(size, letterbox)
+        self.stem = ConvStem(1, channels, features, downsample)
+        check_size(size, downsample)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Tokens (n, (size / downsample)^2, features), row-major, of drawings (n, 1, size, size)."""
+        return self.stem(inputs)
+
+
+class SketchPlane(LineDrawings, name="sketch-plane"):
+    """Line drawing -> one linear layer reads it whole -> a single token, as the published code prepares for sketches.
+
+    No such model was ever published, so whether its drawings were dark or light is not known: lines are 1 here.
+
+    Args:
+        size, letterbox: see `LineDrawings`.
+        features: width of the token.
+    """
+
+    def __init__(self, size: int = 32, features: int = 640, letterbox: bool = False) -> None:
+        super().__init__(size, letterbox)
+        if min(size, features) < 1:
+            raise InputError("size and features must be positive")
+        self.linear = nn.Linear(size * size, features)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The token (n, 1, features) of drawings (n, 1, size, size)."""
+        tokens: Tensor = self.linear(inputs.flatten(2).to(self.linear.weight.dtype))
+        return tokens
 
 
 def _from_values(values: Tensor | np.ndarray) -> list[np.ndarray]:

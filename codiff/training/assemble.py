@@ -14,7 +14,7 @@ from codiff.collaborator import Collaborator, Collaborators
 from codiff.dynamic_diffuser import DynamicDiffusers
 from codiff.errors import InputError
 from codiff.files import written_aside
-from codiff.model_files import INDEX, write_checksums
+from codiff.model_files import replaceable, write_checksums
 from codiff.pipeline import CollaborativePipeline
 from codiff.recognition import AttributeClassifier, FaceParser
 from codiff.training.recipes import COLLABORATOR, folder_of, open_trained
@@ -70,14 +70,7 @@ def check_output(output: Path) -> None:
     """Raises:
     InputError: something stands at `output` that is not a model, and would be lost.
     """
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output} is a file; give the folder to write the model into")
-    if output.is_dir() and any(output.iterdir()) and not (output / INDEX).exists():
-        others = [path.name for path in output.iterdir() if not path.match(_KEPT)]
-        if others:
-            raise InputError(
-                f"{output} holds something else than a model ({sorted(others)[0]}, ...); give a new folder"
-            )
+    replaceable(output, _KEPT)
 
 
 def _models(runs: Path) -> tuple[Collaborators, DynamicDiffusers | None]:

@@ -62,8 +62,10 @@ SettingsType = TypeVar("SettingsType", bound=Settings)
 
 
 def preset_names() -> list[str]:
-    """Names of the presets that ship with codiff."""
-    return sorted(entry.name.removesuffix(".toml") for entry in PRESETS.iterdir() if entry.name.endswith(".toml"))
+    """Names of the presets that ship with codiff and can be trained."""
+    found = [entry for entry in PRESETS.iterdir() if entry.name.endswith(".toml")]
+    trained = (entry for entry in found if set(tomllib.loads(entry.read_text("utf-8"))) != {"published"})
+    return sorted(entry.name.removesuffix(".toml") for entry in trained)
 
 
 def read_preset(name: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ def heads(seed: int) -> torch.Tensor:
 def test_attention_computes_in_float32(by_name: bool) -> None:
     query, key, value = (heads(seed) for seed in range(3))
     wide = [heads.detach().float().requires_grad_() for heads in (query, key, value)]
-    expected = scaled_dot_product_attention(*wide)
+    expected = scaled_dot_product_attention(wide[0], wide[1], wide[2])
     with torch.autocast("cpu", dtype=torch.bfloat16), Float32Attention():
         if by_name:
             result = scaled_dot_product_attention(query=query, key=key, value=value)
@@ -28,6 +28,7 @@ def test_attention_computes_in_float32(by_name: bool) -> None:
     result.float().sum().backward()
     expected.sum().backward()
     assert query.grad is not None
+    assert wide[0].grad is not None
     assert torch.equal(query.grad, wide[0].grad.bfloat16())
 
 

@@ -1,0 +1,218 @@
+"""Reading data sets that `codiff data prepare` wrote: shards and an index that tells their rows and checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from codiff.data.celeba_hq import check_split
+from codiff.data.extras import library
+from codiff.data.lazy_example import LazyExample
+from codiff.errors import InputError
+
+INDEX = "index.json"
+Format = Literal["parquet", "webdataset"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Shard(_Record):
+    """One file of rows.
+
+    Attributes:
+        file: its name beside the index.
+        split: "train" or "validation".
+        first, rows: its rows are number `first` .. `first + rows - 1` of the split.
+        size, sha256: of the file, in bytes and as hexadecimal digits.
+        uncaptioned: which of its rows, from 0, have no caption.
+    """
+
+    file: str = Field(pattern=r"^(train|validation)-\d{5}-of-\d{5}\.(parquet|tar)$")
+    split: Literal["train", "validation"]
+    first: int = Field(ge=0)
+    rows: int = Field(gt=0)
+    size: int = Field(gt=0)
+    sha256: str
+    uncaptioned: tuple[int, ...] = ()
+
+
+class Index(_Record):
+    """What `index.json` tells.
+
+    Attributes:
+        version: of this form of the index.
+        format: "parquet" or "webdataset" (tar).
+        complete: whether all shards are there.
+        modalities: those that rows have conditions of.
+        settings: all that determines the rows.
+        shards: in the order of their rows, train before validation.
+    """
+
+    version: Literal[1] = 1
+    format: Format
+    complete: bool
+    modalities: tuple[str, ...]
+    settings: dict[str, Any]
+    shards: tuple[Shard, ...]
+
+
+def read_index(folder: str | Path) -> Index:
+    """The index of a prepared data set.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    path = Path(folder) / INDEX
+    try:
+        return Index.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise InputError(f"{folder} holds no prepared data set: it has no {INDEX}; see codiff data prepare") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        found = f"{'.'.join(map(str, first['loc'])) or 'JSON'}: {first['msg']}"
+        raise InputError(f"{path} is damaged or of another version ({found}); prepare it again") from error
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes, as hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def verify(folder: Path, shard: Shard) -> None:
+    """Read a shard in full and compare it with its checksum.
+
+    Raises:
+        InputError: it is missing, cut short or changed.
+    """
+    path = folder / shard.file
+    try:
+        size = path.stat().st_size
+        digest = sha256(path) if size == shard.size else ""
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}; {_AGAIN}") from error
+    if digest != shard.sha256:
+        found = f"{size:,} bytes" if size != shard.size else f"SHA-256 {digest}"
+        wanted = f"{shard.size:,} bytes" if size != shard.size else shard.sha256
+        raise InputError(f"{path} is damaged: {found} instead of {wanted}; {_AGAIN}")
+
+
+_AGAIN = "run codiff data prepare again, which writes it anew"
+
+
+class PreparedShards(Sequence[LazyExample]):
+    """One split of a data set prepared as Parquet, row by row, each read when it is asked for.
+
+    Needs pyarrow, of `pip install codiff[train]`. Rows without a caption are left out wherever text is among the
+    modalities. Each process that reads opens the files itself, so workers of a loader may share one of these.
+
+    Args:
+        folder: where `codiff data prepare` wrote.
+        split: "train" or "validation".
+        modalities: which conditions examples have; all that the data set has without.
+        limit: only the first so many.
+        verify_checksums: read all shards of the split once and compare them with their checksums.
+
+    Raises:
+        InputError: no prepared data set, an unfinished or damaged one, one for streaming, or nothing of that split.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        split: str = "train",
+        *,
+        modalities: Sequence[str] | None = None,
+        limit: int | None = None,
+        verify_checksums: bool = False,
+    ) -> None:
+        check_split(split)
+        self.folder = Path(folder)
+        index = read_index(folder)
+        self.modalities = _checked_modalities(self.folder, index, modalities)
+        self.size = int(index.settings["size"])
+        self._shards = [shard for shard in index.shards if shard.split == split]
+        for shard in self._shards:
+            _check_shard(self.folder, shard, in_full=verify_checksums)
+        rows = [(number, row) for number, shard in enumerate(self._shards) for row in self._wanted(shard)]
+        self._rows = rows[:limit]  # shard and row within it
+        self._files: dict[int, Any] = {}
+        self._groups: dict[str, tuple[tuple[int, int], list[Any]]] = {}  # column -> the row group read last
+        if not self._rows:
+            raise InputError(f"{folder}: its {split} split has no rows")
+
+    def _wanted(self, shard: Shard) -> list[int]:
+        left_out = shard.uncaptioned if "text" in self.modalities else ()
+        return [row for row in range(shard.rows) if row not in left_out]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, item: int) -> LazyExample:  # type: ignore[override]
+        if not 0 <= item < len(self):
+            raise IndexError(item)
+        shard, row = self._rows[item]
+        value = partial(self._value, shard, row)
+        readers: dict[str, Callable[[], Sequence[Any]]] = {
+            "text": lambda: list(value("captions")),
+            "mask": lambda: [_pixels(value("mask"))],
+            "sketch": lambda: [_pixels(value("sketch"))],
+        }
+        wanted = {modality: readers[modality] for modality in self.modalities}
+        return LazyExample(value("name"), lambda: _pixels(value("image")), wanted)
+
+    def __iter__(self) -> Iterator[LazyExample]:
+        return (self[item] for item in range(len(self)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_files": {}, "_groups": {}}
+
+    def _value(self, number: int, row: int, column: str) -> Any:
+        """One value of a row; a whole row group is read at once, and kept for its neighbours."""
+        if number not in self._files:
+            path = self.folder / self._shards[number].file
+            try:
+                self._files[number] = library("pyarrow.parquet").ParquetFile(path, memory_map=True)
+            except (OSError, ValueError) as error:
+                raise InputError(f"{path} is damaged: {error}; {_AGAIN}") from error
+        file = self._files[number]
+        group, place = divmod(row, file.metadata.row_group(0).num_rows)
+        if self._groups.get(column, ((-1, -1), []))[0] != (number, group):
+            self._groups[column] = (number, group), file.read_row_group(group, [column])[column].to_pylist()
+        return self._groups[column][1][place]
+
+
+def _checked_modalities(folder: Path, index: Index, wanted: Sequence[str] | None) -> tuple[str, ...]:
+    if index.format != "parquet":
+        raise InputError(f"{folder} was prepared for streaming; read its tar files with webdataset.WebDataset")
+    if not index.complete:
+        raise InputError(f"{folder} is not finished; run the same codiff data prepare again, which goes on")
+    missing = [modality for modality in wanted or () if modality not in index.modalities]
+    if missing:
+        raise InputError(f"{folder} has no {missing[0]}; it has {', '.join(index.modalities)}")
+    return tuple(modality for modality in index.modalities if wanted is None or modality in wanted)
+
+
+def _check_shard(folder: Path, shard: Shard, *, in_full: bool) -> None:
+    path = folder / shard.file
+    if in_full or not path.is_file() or path.stat().st_size != shard.size:
+        verify(folder, shard)
+
+
+def _pixels(value: dict[str, Any]) -> NDArray[np.uint8]:
+    """(h, w, 3) of a picture, (h, w) of a label PNG's indices or of a drawing."""
+    with Image.open(io.BytesIO(value["bytes"]), formats=["PNG", "JPEG"]) as image:
+        return np.array(image)
