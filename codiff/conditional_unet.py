@@ -10,6 +10,8 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional
 
+from codiff.constant_conditions import share_projections
+
 
 class ConditionalUNet(nn.Module):
     """Collaborators and dynamic diffusers are both of this kind.
@@ -24,6 +26,7 @@ class ConditionalUNet(nn.Module):
         super().__init__()
         self.spatial = spatial
         self.unet = UNet2DConditionModel(**{**unet_config, "in_channels": unet_config["in_channels"] + spatial})
+        share_projections(self.unet)
         self.to_map = nn.Linear(unet_config["cross_attention_dim"], spatial) if spatial else None
 
     def forward(self, latents: Tensor, timestep: Tensor, tokens: Tensor) -> Tensor:

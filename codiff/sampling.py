@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from codiff.constant_conditions import constant_conditions
 from codiff.denoiser import Conditions, Denoiser
 
 
@@ -50,11 +51,23 @@ def sample(
         step_kwargs: passed to `scheduler.step` (`eta`, `generator`).
         on_step: called after each step; latents that it returns replace the loop's.
     """
+    with constant_conditions():
+        return _denoise(denoiser, scheduler, latents, conditions, step_kwargs or {}, on_step)
+
+
+def _denoise(
+    denoiser: Denoiser,
+    scheduler: Any,
+    latents: Tensor,
+    conditions: Conditions,
+    step_kwargs: Mapping[str, Any],
+    on_step: Callable[[Step], Tensor | None] | None,
+) -> Tensor:
     timesteps = scheduler.timesteps
     for index, timestep in enumerate(timesteps):
         scaled = scheduler.scale_model_input(latents, timestep)
         output = denoiser(scaled, timestep.expand(len(latents)), conditions)
-        latents = scheduler.step(output.sample, timestep, latents, **(step_kwargs or {})).prev_sample
+        latents = scheduler.step(output.sample, timestep, latents, **step_kwargs).prev_sample
         if on_step is not None:
 
             def prediction(scaled: Tensor = scaled, estimate: Tensor = output.sample, t: Tensor = timestep) -> Tensor:

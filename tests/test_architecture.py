@@ -19,6 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("denoiser", "autoencoder"),
     ("modalities",),
     ("model_dict",),
+    ("constant_conditions",),
     ("conditional_unet",),
     ("collaborator", "dynamic_diffuser"),
     ("guidance",),
