@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor
 
 from codiff.conditional_unet import ConditionalUNet
@@ -48,6 +49,7 @@ class Collaborator(ModelMixin, ConfigMixin):
         """Channels of the latents it denoises."""
         return int(self.config.unet_config["in_channels"])
 
+    @apply_forward_hook
     def encode(self, raw: Any) -> Tensor:
         """Tokens (n, tokens, features) of one raw condition, or of a list of them."""
         return self.encoder.encode(raw).to(self.dtype)

@@ -101,6 +101,12 @@ class ModelDict(ModelMixin, ConfigMixin, Generic[ModelType]):
         """Move or cast all models; see `torch.nn.Module.to`."""
         return nn.Module.to(self, *args, **kwargs)
 
+    def set_attention_slice(self, slice_size: str | int | list[int]) -> None:
+        """Compute attention in slices; see `DiffusionPipeline.enable_attention_slicing`."""
+        for modality in self:
+            member: Any = self[modality]
+            member.network.unet.set_attention_slice(slice_size)
+
     @property
     def dtype(self) -> torch.dtype:
         """Of the parameters."""

@@ -28,6 +28,7 @@ from codiff.errors import InputError, InputNotice
 from codiff.files import written_aside
 from codiff.model_dict import in_own_memory, local_folder
 from codiff.model_files import find_model, read_index, replaceable, verify_checksums, write_checksums
+from codiff.offload import offloaded_in_turn
 from codiff.pixels import to_uint8
 from codiff.sampling import Step, sample
 
@@ -118,6 +119,8 @@ class CollaborativePipeline(DiffusionPipeline):
     ) -> None:
         super().__init__()
         self.register_to_config(condition_dropout=condition_dropout)
+        self._all_hooks: list[Any] = []
+        self._offload_device: torch.device | None = None
         self.register_modules(
             vae=vae, collaborators=collaborators, dynamic_diffusers=dynamic_diffusers, scheduler=scheduler
         )
@@ -181,7 +184,7 @@ class CollaborativePipeline(DiffusionPipeline):
         if guidance_scale != 1.0 and not self.config.condition_dropout:
             warnings.warn(_NO_GUIDANCE, InputNotice, stacklevel=2)
         scheduler = self._scheduler_copy(num_inference_steps)
-        tokens = self.collaborators.encode(conditions)
+        tokens = self._encode(conditions)
         sources = self._sources(tokens, generator, latents)
         tokens = {modality: value.expand(len(sources), *value.shape[1:]) for modality, value in tokens.items()}
         denoiser = composition.guided(self._unconditional(tokens, negative_conditions), guidance_scale)
@@ -200,7 +203,14 @@ class CollaborativePipeline(DiffusionPipeline):
 
             kwargs = self._step_kwargs(scheduler, eta, sources)
             result = sample(denoiser, scheduler, start, tokens, step_kwargs=kwargs, on_step=on_step)
-        return recorder.output(result if output_type == "latent" else self.decode(result, output_type))
+        images = result if output_type == "latent" else self.decode(result, output_type)
+        for hook in self._all_hooks:
+            hook.offload()
+        return recorder.output(images)
+
+    def _encode(self, conditions: dict[str, Any]) -> dict[str, Tensor]:
+        tokens = self.collaborators.encode(conditions)
+        return {modality: value.to(self._execution_device) for modality, value in tokens.items()}
 
     def _scheduler_copy(self, steps: int) -> Any:
         limit = self.scheduler.config.num_train_timesteps
@@ -265,7 +275,7 @@ class CollaborativePipeline(DiffusionPipeline):
         unconditional = self.collaborators.unconditional(tokens)
         if negative:
             check_modalities(negative, tokens)
-            avoided = self.collaborators.encode(negative)
+            avoided = self._encode(negative)
             for modality, value in avoided.items():
                 if len(value) not in (1, len(tokens[modality])):
                     sizes = f"the negative {modality} condition: {len(value)}, images: {len(tokens[modality])}"
@@ -283,6 +293,38 @@ class CollaborativePipeline(DiffusionPipeline):
             raise InputError(f"eta must be between 0 and 1, got {eta}")
         candidates = {"eta": eta, "generator": sources}
         return {name: value for name, value in candidates.items() if name in accepted}
+
+    def enable_model_cpu_offload(self, gpu_id: int | None = None, device: torch.device | str | None = None) -> None:
+        """Keep all models on the CPU but the one that works; each collaborator and each dynamic diffuser is one.
+
+        Args:
+            gpu_id: number of the accelerator; its first without.
+            device: where models work; the accelerator there is without.
+
+        Raises:
+            InputError: there is no accelerator, and no device is given.
+        """
+        place = torch.device(device) if device is not None else torch.accelerator.current_accelerator(True)
+        if place is None:
+            raise InputError("enable_model_cpu_offload needs a GPU, and there is none")
+        chosen = place if gpu_id is None else torch.device(place.type, gpu_id)
+        self.remove_all_hooks()
+        self.to("cpu")
+        groups = [group for group in (self.collaborators, self.dynamic_diffusers) if group is not None]
+        members = [group[modality] for modality in self.modalities for group in groups]
+        self._all_hooks = offloaded_in_turn([*members, self.vae], chosen)
+        self._offload_device = chosen
+
+    def remove_all_hooks(self) -> None:
+        """Undo `enable_model_cpu_offload`; the models stay on the CPU."""
+        for hook in self._all_hooks:
+            hook.offload()
+            hook.remove()
+        self._all_hooks, self._offload_device = [], None
+
+    @property
+    def _execution_device(self) -> torch.device:
+        return self._offload_device or self.device
 
     def decode(self, latents: Tensor, output_type: str = "pil") -> Any:
         """Pictures of scaled latents (batch, channels, h, w): see `CollaborativePipelineOutput.images`.

@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("sampling",),
     ("loss",),
     ("model_files",),
+    ("offload",),
     ("pipeline",),
     ("data",),
     ("recognition",),

@@ -21,6 +21,7 @@ from codiff.convert import convert, preset_description, presets, yaml_descriptio
 from codiff.convert.checkpoint import open_checkpoint
 from codiff.convert.parts import account, composed_parts, unimodal_parts, vae_parts
 from codiff.convert.schedule import schedule_buffers
+from codiff.modalities import TextModality
 from codiff.modalities.word_pieces import word_piece_tokenizer
 
 INVENTORY = SHARED / "reference" / "inventory"
@@ -357,6 +358,23 @@ def test_vocabularies_of_no_use(tmp_path: Path) -> None:
             word_piece_tokenizer(tmp_path)
     with pytest.raises(InputError, match="there is no vocabulary file"):
         word_piece_tokenizer(tmp_path / "nowhere" / "vocab.txt")
+
+
+@requires_real
+def test_masks_are_reduced_as_published(golden: Golden) -> None:
+    found = golden.pipe.collaborators["mask"].encoder.read(MASK)
+    assert torch.equal(found[0].to(torch.uint8), golden.expected("mask")["label_map_32x32"])
+
+
+@requires_real
+def test_captions_are_padded_and_cut_as_published() -> None:
+    encoder = TextModality(30522, max_tokens=77, features=8, layers=1, heads=1, head_dim=8)
+    encoder.tokenizer = word_piece_tokenizer(VOCABULARY)
+    ids = encoder.read("A Long BEARD.")
+    assert ids.tolist() == [[101, 1037, 2146, 10154, 1012, 102, *[0] * 71]]
+    with pytest.warns(InputNotice, match="cut after 77 tokens"):
+        long = encoder.read("beard " * 100)
+    assert long.tolist() == [[101, *[10154] * 75, 102]]
 
 
 # -- command line ------------------------------------------------------------------------------------------------------
