@@ -3,8 +3,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from codiff import AttributeClassifier, FaceParser
+from codiff import AttributeClassifier, FaceParser, InputError
+from codiff.recognition import VGG16
 
 ATTRIBUTES = {"age": ("child", "young", "old"), "beard": ("none", "long")}
 CHANNELS = (8, 16, 24)
@@ -83,3 +85,44 @@ def test_the_shipped_sizes_are_small() -> None:
         FaceParser(), AttributeClassifier({"age": range(6), "beard": range(7)}),
     )]  # fmt: skip
     assert max(millions) < 2
+
+
+# -- VGG-16 ------------------------------------------------------------------------------------------------------------
+
+
+def vgg_file(folder: Path, suffix: str) -> tuple[VGG16, Path]:
+    torch.manual_seed(0)
+    network = VGG16()
+    state = {f"features.{name}": value for name, value in network.layers.state_dict().items()}
+    state["classifier.0.weight"] = torch.zeros(2, 2)
+    path = folder / f"vgg16{suffix}"
+    if suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        torch.save(state, path)
+    return network, path
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_vgg_from_the_usual_file(tmp_path: Path, suffix: str) -> None:
+    network, path = vgg_file(tmp_path, suffix)
+    loaded = VGG16.from_pretrained(path)
+    with torch.no_grad():
+        found, expected = loaded.features(pictures()), network.features(pictures())
+    assert [tuple(level.shape[1:]) for level in found] == [
+        (64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4), (512, 2, 2)
+    ]  # fmt: skip
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert all(level.min() >= 0 for level in found)
+    assert not any(value.requires_grad for value in loaded.parameters())
+
+
+def test_files_that_are_not_vgg(tmp_path: Path) -> None:
+    _, path = vgg_file(tmp_path, ".safetensors")
+    path.write_bytes(path.read_bytes()[:1000])
+    for wrong in (path, tmp_path / "nowhere.pth"):
+        with pytest.raises(InputError, match="does not hold the weights of VGG-16"):
+            VGG16.from_pretrained(wrong)
+    save_file({"features.0.weight": torch.zeros(64, 3, 3, 3)}, path)
+    with pytest.raises(InputError, match="does not hold the weights of VGG-16"):
+        VGG16.from_pretrained(path)

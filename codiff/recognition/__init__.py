@@ -2,5 +2,6 @@
 
 from codiff.recognition.attribute_classifier import AttributeClassifier
 from codiff.recognition.face_parser import FaceParser
+from codiff.recognition.vgg import VGG16
 
-__all__ = ["AttributeClassifier", "FaceParser"]
+__all__ = ["VGG16", "AttributeClassifier", "FaceParser"]

@@ -6,20 +6,24 @@ import importlib.util
 import math
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from codiff.files import written_aside
 
 _NOT_DRAWN = ("step", "seconds", "learning_rate")
 
 
 def draw_curves(log: list[dict[str, float]], output: Path, title: str) -> None:
-    """Write `curves.png` and TensorBoard events of all logged scalars, where the [train] extra is installed."""
+    """Write `curves.png`, and TensorBoard events of all logged scalars and the sample pictures in `output`, where the
+    [train] extra is installed."""
     names = [name for name in dict.fromkeys(name for entry in log for name in entry) if name not in _NOT_DRAWN]
     if not names:
         return
     if importlib.util.find_spec("matplotlib") is not None:
         _draw(log, names, output / "curves.png", title)
     if importlib.util.find_spec("tensorboard") is not None:
-        _write_events(log, output / "tensorboard")
+        _write_events(log, output / "samples", output / "tensorboard")
 
 
 def _draw(log: list[dict[str, float]], names: list[str], path: Path, title: str) -> None:
@@ -49,7 +53,7 @@ def _smoothed(values: tuple[float, ...]) -> list[float]:
     return [sum(part) / len(part) for part in parts]
 
 
-def _write_events(log: list[dict[str, float]], folder: Path) -> None:
+def _write_events(log: list[dict[str, float]], samples: Path, folder: Path) -> None:
     """The whole log anew: a resumed training then never shows a step twice."""
     from torch.utils.tensorboard import SummaryWriter
 
@@ -58,3 +62,8 @@ def _write_events(log: list[dict[str, float]], folder: Path) -> None:
             for name, value in entry.items():
                 if name != "step":
                     writer.add_scalar(name, value, int(entry["step"]))
+        for path in sorted(samples.glob("step-*.png")):
+            with Image.open(path) as picture:
+                writer.add_image(
+                    "samples", np.asarray(picture), int(path.stem.removeprefix("step-")), dataformats="HWC"
+                )

@@ -214,6 +214,7 @@ class Trainer:
                 self._record(losses)
                 bar.update(task, completed=self.step, loss=f"loss {losses['loss']:.4f}")
                 self._keep(self._agreed(signals.received))
+            self._picture()
             self.checkpoint()
             self._export()
 
@@ -325,7 +326,6 @@ class Trainer:
                 picture.save(temporary, format="PNG")
 
     def _export(self) -> None:
-        self._picture()
         if self.accelerator.is_main_process:
             with self._averaged(), written_aside(self.output / "model") as folder:
                 folder.mkdir()

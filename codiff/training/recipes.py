@@ -114,7 +114,7 @@ def open_trained(kind: type[Model], folder: Path) -> Model:
 
 def _check_folders(folders: Mapping[str, str | None]) -> None:
     for setting, folder in folders.items():
-        if folder is not None and not Path(folder).expanduser().is_dir():
+        if folder is not None and not Path(folder).expanduser().exists():
             raise InputError(f"{setting}: {folder} is missing: train that stage first, or give another folder")
 
 

@@ -16,14 +16,19 @@ from torch.nn import functional
 
 from codiff.errors import InputError
 from codiff.pixels import from_uint8, to_uint8
-from codiff.recognition import AttributeClassifier, FaceParser
+from codiff.recognition import VGG16, AttributeClassifier, FaceParser
 from codiff.training.data import DataSettings, open_faces
 from codiff.training.prepared import weights_digest
 from codiff.training.settings import LoopSettings, Settings
 from codiff.training.stage import Stage
 
-PerceptualKind = Literal["face_parser", "attribute_classifier"]
-_PERCEPTUAL_KINDS: dict[PerceptualKind, Any] = {"face_parser": FaceParser, "attribute_classifier": AttributeClassifier}
+PerceptualKind = Literal["face_parser", "attribute_classifier", "vgg16"]
+_PERCEPTUAL_KINDS: dict[PerceptualKind, Any] = {
+    "face_parser": FaceParser,
+    "attribute_classifier": AttributeClassifier,
+    "vgg16": VGG16,
+}
+_LEVELS = {"vgg16": 5}  # those of our own small networks that see a picture's details are the first two
 
 
 class VAESettings(Settings):
@@ -34,7 +39,8 @@ class VAESettings(Settings):
         layers_per_block, latent_channels, groups: of the AutoencoderKL.
         crop: side of the random crops it is trained on, in pixels.
         kl_weight: of the Kullback-Leibler term, relative to the mean absolute error.
-        perceptual: folders of trained recognition networks (by kind) whose features make the perceptual term.
+        perceptual: networks whose features make the perceptual term, by kind: the folder of a trained face parser or
+            attribute classifier, or the file of VGG-16's weights.
         perceptual_weight: of that term.
         initial: folder of a trained autoencoder to go on from; its architecture then holds, not the one given here.
         decoder_only: leave the encoder as it is, so that the latents, and whatever was trained on them, stay valid.
@@ -123,6 +129,7 @@ class VAEStage(Stage):
         if settings.decoder_only:
             self.model.encoder.requires_grad_(False)
             self.model.quant_conv.requires_grad_(False)
+        self.levels = [_LEVELS.get(kind, 2) for kind in settings.perceptual]
         self.frozen = [_network(kind, Path(folder).expanduser()) for kind, folder in settings.perceptual.items()]
         self.fingerprint = ", ".join([self.faces.fingerprint, *map(weights_digest, self.frozen)])
 
@@ -142,7 +149,8 @@ class VAEStage(Stage):
         parts = {"l1": l1, "kl": kl, "mse": functional.mse_loss(decoded, batch)}
         loss = l1 + self.settings.kl_weight * kl
         if self.frozen:
-            distances = [perceptual_distance(network, decoded, batch) for network in self.frozen]
+            compared = zip(self.frozen, self.levels, strict=True)
+            distances = [perceptual_distance(network, decoded, batch, levels) for network, levels in compared]
             parts["perceptual"] = torch.stack(distances).mean()
             loss = loss + self.settings.perceptual_weight * parts["perceptual"]
         return {"loss": loss, **parts}

@@ -501,17 +501,24 @@ def test_curves_samples_and_events(tmp_path: Path) -> None:
     assert [entry["step"] for entry in log] == list(range(2, STEPS + 1, 2))
     assert set(log[0]) == {"step", "learning_rate", "seconds", "loss"}
     shown = events(tmp_path / "tensorboard")
+    assert [event.step for event in accumulated(tmp_path / "tensorboard").Images("samples")] == list(
+        range(4, STEPS + 1, 4)
+    )
     assert [step for step, _ in shown] == [entry["step"] for entry in log]
     assert [value for _, value in shown] == pytest.approx([entry["loss"] for entry in log])
 
 
-def events(folder: Path) -> list[tuple[int, float]]:
-    """Steps and values of the loss, as TensorBoard shows them."""
+def accumulated(folder: Path) -> Any:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    accumulator = EventAccumulator(str(folder))
+    accumulator = EventAccumulator(str(folder), size_guidance={"images": 0})
     accumulator.Reload()
-    return [(event.step, event.value) for event in accumulator.Scalars("loss")]
+    return accumulator
+
+
+def events(folder: Path) -> list[tuple[int, float]]:
+    """Steps and values of the loss, as TensorBoard shows them."""
+    return [(event.step, event.value) for event in accumulated(folder).Scalars("loss")]
 
 
 def test_curves_of_losses_that_are_not_numbers(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from codiff import AttributeClassifier, Collaborator, Collaborators, DynamicDiff
 from codiff.data.faces import FaceExample, ProceduralFaces
 from codiff.errors import InputError
 from codiff.pixels import from_uint8
+from codiff.recognition import VGG16
 from codiff.training import prepared
 from codiff.training.collaborator import CollaboratorSettings, CollaboratorStage, build_collaborator
 from codiff.training.dynamic_diffusers import DynamicDiffusersSettings, DynamicDiffusersStage
@@ -210,6 +211,19 @@ def test_perceptual_distance() -> None:
     assert changed.grad.abs().sum() > 0
     assert perceptual_distance(network, changed + 0.5, images) > distance
     assert perceptual_distance(network, images.flip(3), images) == perceptual_distance(network, images, images.flip(3))
+
+
+def test_perceptual_term_of_vgg(tmp_path: Path, data: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    state = {f"features.{name}": value for name, value in VGG16().layers.state_dict().items()}
+    torch.save(state, tmp_path / "vgg16.pth")
+    stage = VAEStage(vae_settings(data, perceptual={"vgg16": str(tmp_path / "vgg16.pth")}))
+    assert stage.levels == [5]
+    parts = stage.losses(stage.batch(torch.arange(2), seeded()), seeded())
+    parts["loss"].backward()
+    assert parts["perceptual"] > 0
+    with pytest.raises(InputError, match="does not hold the weights of VGG-16"):
+        VAEStage(vae_settings(data, perceptual={"vgg16": str(tmp_path / "nowhere")}))
 
 
 def test_perceptual_term(tmp_path: Path, data: dict[str, Any]) -> None:
