@@ -17,6 +17,7 @@ from codiff.errors import InputError
 INDEX = "model_index.json"
 CHECKSUMS = "checksums.json"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_SUFFIXES = (".json", ".safetensors", ".md")
 _PATTERNS = ["*.json", "*.safetensors", "*.md"]
 
 
@@ -78,17 +79,23 @@ def replaceable(folder: Path, kept: str = "") -> Path:
     Raises:
         InputError: it is a file, the working directory or above it, or holds something else, which would be lost.
     """
-    folder = folder.resolve()
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"cannot write {folder}: it is a file; give the folder to write the model into")
+    try:
+        folder = folder.resolve()
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"cannot write {folder}: it is a file; give the folder to write the model into")
+        entries = [path for path in folder.rglob("*") if not path.is_dir()] if folder.is_dir() else []
+    except (OSError, RuntimeError) as error:  # too long a name, or links in a circle
+        raise InputError(f"cannot write {str(folder)[:200]}: {error}; give another folder") from error
     if Path.cwd().is_relative_to(folder):
         raise InputError(f"{folder} is the working directory or above it; give a folder inside")
-    if folder.is_dir() and not (folder / INDEX).exists():
-        others = sorted(path.name for path in folder.iterdir() if not (kept and path.match(kept)))
-        if others:
-            raise InputError(
-                f"{folder} holds something else than a model ({others[0]}, ...), which would be lost; give a new folder"
-            )
+    others = sorted(path.name for path in entries if not (kept and path.match(kept)))
+    if (folder / INDEX).exists():
+        read_index(folder)  # another kind of pipeline is not ours to replace
+        others = sorted(path.name for path in entries if path.suffix not in _SUFFIXES)
+    if others:
+        raise InputError(
+            f"{folder} holds something else than a model ({others[0]}, ...), which would be lost; give a new folder"
+        )
     return folder
 
 

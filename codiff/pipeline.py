@@ -402,9 +402,11 @@ def _check_grid(scheduler: Any, steps: int) -> None:
     below them: 600 steps of 1000 begin at timestep 600. With an offset they can also end one above.
     """
     last = scheduler.config.num_train_timesteps - 1
-    if scheduler.timesteps.max() > last:
-        scheduler.timesteps = scheduler.timesteps.clamp(max=last)
     first = int(scheduler.timesteps.max())
+    if first > last:
+        scheduler.timesteps, first = scheduler.timesteps - (first - last), last
+    if scheduler.timesteps.unique().numel() < steps // 2:
+        raise InputError(f"{type(scheduler).__name__} cannot take {steps} steps: take fewer, or another scheduler")
     if steps > _COARSE * last and float(scheduler.alphas_cumprod[first]) > _MOST_SIGNAL:
         warnings.warn(
             f"{steps} steps of this scheduler begin at timestep {first} of {last + 1}, where an image is not all noise "

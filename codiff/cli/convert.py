@@ -66,6 +66,8 @@ def convert(
         )
     for file, told in report["files"].items():
         tell(f"{file}: {told['used']} tensors used" + _ignored(told["ignored"]))
+    if report["unread"]:
+        tell(f"left unread: {', '.join(report['unread'])}")
     if vocab is None and "collaborators/text" in report["parts"]:
         tell("the text model has no vocabulary, so it takes token ids alone; convert with --vocab to use --text")
     tell(f"converted: {output}")
@@ -83,5 +85,5 @@ def _described(preset: str | None, config: Path | None) -> tuple[Description, st
     return yaml_description(config), re.sub(r"_(codiff_\w+|vae|text|mask|sketch)$", "", config.stem)
 
 
-def _ignored(reasons: dict[str, dict[str, object]]) -> str:
-    return "".join(f"; ignored {told['tensors']}: {reason}" for reason, told in reasons.items())
+def _ignored(reasons: dict[str, list[str]]) -> str:
+    return "".join(f"; ignored {len(keys)}: {reason}" for reason, keys in reasons.items())

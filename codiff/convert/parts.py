@@ -54,9 +54,8 @@ class Account:
     ignored: dict[str, list[str]] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
-        """Numbers and, for what is ignored, first keys."""
-        ignored = {reason: {"tensors": len(keys), "first": keys[0]} for reason, keys in self.ignored.items()}
-        return {"used": len(self.used), "ignored": ignored}
+        """How many are used, and which are ignored and why."""
+        return {"used": len(self.used), "ignored": self.ignored}
 
 
 def composed_parts(description: Description) -> list[Part]:
@@ -74,11 +73,11 @@ def composed_parts(description: Description) -> list[Part]:
     return parts
 
 
-def unimodal_parts(description: Description, modality: str, *, with_vae: bool) -> list[Part]:
-    """Of the file of one modality's model, and of the autoencoder that every such file holds too."""
+def unimodal_parts(description: Description, modality: str) -> list[Part]:
+    """Of the file of one modality's model, which holds an autoencoder, too."""
     arguments = description.collaborators[modality]
     collaborator = _collaborator(modality, arguments, "model.diffusion_model.", "cond_stage_model.")
-    return [_vae(description, "first_stage_model."), collaborator] if with_vae else [collaborator]
+    return [_vae(description, "first_stage_model."), collaborator]
 
 
 def vae_parts(description: Description) -> list[Part]:
@@ -122,14 +121,16 @@ def account(path: Path, state: Mapping[str, Tensor], parts: list[Part], buffers:
 
     Args:
         path: for messages.
-        state: the file's tensors; only shapes matter, but for the schedule's.
-        buffers: what the schedule's buffers must hold, by key.
+        state: the file's tensors; their shapes and types matter.
+        buffers: the schedule's, which a file of a diffusion model must hold, by key.
 
     Raises:
-        InputError: a key is missing, unexpected or of another shape, or the noise schedule is another one.
+        InputError: a key is missing, unexpected, or of another shape or type.
     """
     wanted = {part.keys[name]: shape for part in parts for name, shape in part.shapes().items()}
-    missing = [key for key in wanted if key not in state]
+    diffuses = any(part.folder != "vae" for part in parts)
+    known = set(buffers) if diffuses else set()
+    missing = [key for key in (*wanted, *known) if key not in state]
     if missing:
         raise InputError(f"{path} lacks {_listed(missing)}")
     misshaped = [key for key, shape in wanted.items() if not same_shape(state[key].shape, shape)]
@@ -139,33 +140,33 @@ def account(path: Path, state: Mapping[str, Tensor], parts: list[Part], buffers:
             f"{path}: {_listed(misshaped)} of another shape: {tuple(state[first].shape)} where the configuration has "
             f"{tuple(wanted[first])}"
         )
+    whole = [key for key in wanted if not state[key].is_floating_point()]
+    if whole:
+        raise InputError(f"{path}: {_listed(whole)} of type {state[whole[0]].dtype}, where real numbers are expected")
     result = Account(used=set(wanted))
     unknown = []
     for key in state:
         if key in wanted:
             continue
-        reason = _reason_to_ignore(key, buffers)
+        reason = _reason_to_ignore(key, known, diffuses)
         if reason is None:
             unknown.append(key)
         else:
             result.ignored.setdefault(reason, []).append(key)
     if unknown:
         raise InputError(f"{path} also holds {_listed(unknown)}, which the configuration has no place for")
-    _check_schedule(path, state, buffers)
     return result
 
 
-_IGNORED = {
-    r"loss\..+": "losses of the autoencoder's training",
-    r".*transformer\.to_logits\.\w+": "an output layer of the text encoder that nothing calls",
-    r"first_stage_model\..+": "the autoencoder, which another file gives",
-}
+_TO_LOGITS = re.compile(r"cond_stage_model\.(text_cond_stage_model\.)?transformer\.to_logits\.(weight|bias)")
 
 
-def _reason_to_ignore(key: str, buffers: Mapping[str, Tensor]) -> str | None:
+def _reason_to_ignore(key: str, buffers: set[str], diffuses: bool) -> str | None:
     if key in buffers:
         return "the noise schedule, which is computed (and compared with it)"
-    return next((reason for pattern, reason in _IGNORED.items() if re.fullmatch(pattern, key)), None)
+    if diffuses:
+        return "an output layer of the text encoder that nothing calls" if _TO_LOGITS.fullmatch(key) else None
+    return "losses of the autoencoder's training" if key.startswith("loss.") else None
 
 
 def same_shape(theirs: torch.Size, ours: torch.Size) -> bool:
@@ -173,15 +174,21 @@ def same_shape(theirs: torch.Size, ours: torch.Size) -> bool:
     return theirs == ours or (len(theirs) == 4 and len(ours) == 2 and theirs == (*ours, 1, 1))
 
 
-def _check_schedule(path: Path, state: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
+def check_schedule(path: Path, state: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
+    """Compare the noise schedule that a file holds with the configuration's.
+
+    Raises:
+        InputError: it is another one.
+    """
     for key, expected in buffers.items():
         found = state.get(key)
-        if found is None or found.is_meta:
+        if found is None:
             continue
-        if found.shape != expected.shape or not torch.allclose(found.double(), expected, rtol=1e-5, atol=1e-7):
+        fits = found.shape == expected.shape and found.is_floating_point()
+        if not fits or not torch.allclose(found.double(), expected, rtol=1e-5, atol=1e-7):
             raise InputError(f"{path}: its noise schedule ({key}) is not the one of the configuration")
 
 
 def _listed(keys: list[str]) -> str:
-    shown = ", ".join(keys[:_SHOWN])
+    shown = ", ".join(repr(key[:100])[1:-1] for key in keys[:_SHOWN])
     return shown if len(keys) <= _SHOWN else f"{shown} and {len(keys) - _SHOWN} more"

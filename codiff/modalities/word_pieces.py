@@ -28,7 +28,7 @@ def word_piece_tokenizer(vocabulary: str | Path) -> Tokenizer:
     """
     path = _file(vocabulary)
     try:
-        pieces = path.read_text("utf-8").splitlines()
+        pieces = path.read_text("utf-8-sig").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"vocabulary {path} cannot be read: {error}") from error
     ids = {piece: number for number, piece in enumerate(pieces)}

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from golden import FOLDER, REAL, SHARED, Golden, distance
 from torch import Tensor
 
@@ -19,8 +20,10 @@ from codiff import CollaborativePipeline, InputError, InputNotice, Mean, officia
 from codiff.cli.app import main
 from codiff.convert import convert, preset_description, presets, yaml_description
 from codiff.convert.checkpoint import open_checkpoint
-from codiff.convert.parts import account, composed_parts, unimodal_parts, vae_parts
+from codiff.convert.parts import account
 from codiff.convert.schedule import schedule_buffers
+from codiff.convert.sources import COMPOSED, VAE
+from codiff.convert.sources import parts_of as source_parts
 from codiff.modalities import TextModality
 from codiff.modalities.word_pieces import word_piece_tokenizer
 
@@ -39,11 +42,11 @@ def inventory(name: str) -> dict[str, Tensor]:
     return {key: torch.empty(entry["shape"], device="meta") for key, entry in listed.items()}
 
 
+ROLES = {"codiff_mask_text": COMPOSED, "vae": VAE}
+
+
 def parts_of(size: int, role: str) -> list[Any]:
-    description = preset_description(f"celebahq-{size}")
-    if role == "codiff_mask_text":
-        return composed_parts(description)
-    return vae_parts(description) if role == "vae" else unimodal_parts(description, role, with_vae=True)
+    return source_parts(Path("file"), ROLES.get(role, role), preset_description(f"celebahq-{size}"))
 
 
 # -- full-size files ---------------------------------------------------------------------------------------------------
@@ -69,11 +72,12 @@ def test_inventories(size: int, role: str) -> None:
 
 
 @requires_inventory
-def test_the_wrong_preset_is_named() -> None:
-    parts, state = parts_of(512, "text"), inventory("256_text")
-    buffers = schedule_buffers(preset_description("celebahq-512").scheduler)
-    with pytest.raises(InputError, match=r"file lacks first_stage_model\.\w+coder\..* and \d+ more"):
-        account(Path("file"), state, parts, buffers)
+@pytest.mark.parametrize("role", ["codiff_mask_text", "text", "mask", "vae"])
+@pytest.mark.parametrize(("size", "other"), [(256, 512), (512, 256)])
+def test_no_file_passes_for_one_of_the_other_size(size: int, other: int, role: str) -> None:
+    buffers = schedule_buffers(preset_description(f"celebahq-{size}").scheduler)
+    with pytest.raises(InputError, match=r"(lacks|also holds) (first_stage_model\.)?\w+coder\..* and \d+ more"):
+        account(Path("file"), inventory(f"{other}_{role}"), parts_of(size, role), buffers)
 
 
 def test_presets() -> None:
@@ -92,11 +96,14 @@ def test_everything_in_the_collaborative_file_is_accounted_for(golden: Golden) -
     ((name, told),) = report["files"].items()
     assert name == f"{golden.name}_codiff_mask_text.ckpt"
     state = open_checkpoint(golden.checkpoints / name)
-    assert told["used"] + sum(entry["tensors"] for entry in told["ignored"].values()) == len(state)
-    assert sorted(entry["tensors"] for entry in told["ignored"].values()) == [2, 12]
-    assert set(report["parts"]) == {
-        "vae", "collaborators/mask", "collaborators/text", "dynamic_diffusers/mask", "dynamic_diffusers/text"
-    }  # fmt: skip
+    ignored = [key for keys in told["ignored"].values() for key in keys]
+    assert told["used"] + len(ignored) == len(state)
+    assert set(ignored) < set(state)
+    assert sorted(map(len, told["ignored"].values())) == [2, 12]
+    modalities = golden.pipe.modalities
+    folders = [f"{group}/{name}" for group in ("collaborators", "dynamic_diffusers") for name in modalities]
+    assert set(report["parts"]) == {"vae", *folders}
+    assert report["unread"] == [f"{golden.name}_{role}.ckpt" for role in ("mask", "text", "vae")]
 
 
 def test_unimodal_files_give_single_collaborators(golden: Golden, tmp_path: Path) -> None:
@@ -226,10 +233,51 @@ def test_files_without_a_role(golden: Golden, tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
     shutil.copy(golden.checkpoints / f"{golden.name}_text.ckpt", path)
     assert "last.ckpt is not named like a published file" in refusal(golden, path, tmp_path)
-    autoencoder = golden.checkpoints / f"{golden.name}_vae.ckpt"
-    assert "is an autoencoder alone" in refusal(golden, autoencoder, tmp_path)
     assert f"holds no {golden.name}_codiff_mask_text.ckpt nor any of" in refusal(golden, tmp_path, tmp_path)
     assert "there is no folder" in refusal(golden, tmp_path / "nowhere", tmp_path)
+
+
+@pytest.mark.parametrize("key", ["betas", "posterior_mean_coef2"])
+def test_a_schedule_that_is_not_there(golden: Golden, tmp_path: Path, key: str) -> None:
+    path = rewritten(golden, tmp_path, "codiff_mask_text", lambda state: state.pop(key))
+    assert f"{path} lacks {key}" in refusal(golden, path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (lambda weight: weight.long(), "of type torch.int64, where real numbers are expected"),
+        (lambda weight: weight.to(torch.complex64), "of type torch.complex64"),
+        (lambda weight: weight * torch.nan, f"{KEY} holds values that are not finite in float32"),
+        (lambda weight: weight.to_sparse(), "holds no 'state_dict' of plain tensors"),
+        (lambda weight: weight.to("meta"), "holds no 'state_dict' of plain tensors"),
+    ],
+)
+def test_weights_that_are_none(golden: Golden, tmp_path: Path, value: Callable[[Tensor], Tensor], told: str) -> None:
+    path = rewritten(golden, tmp_path, "codiff_mask_text", lambda state: state.update({KEY: value(state[KEY])}))
+    assert told in refusal(golden, path, tmp_path)
+
+
+def test_weights_beyond_half_precision(golden: Golden, tmp_path: Path) -> None:
+    path = rewritten(golden, tmp_path, "codiff_mask_text", lambda state: state.update({KEY: 1e6 + state[KEY]}))
+    with pytest.raises(InputError, match=r"not finite in float16; --half bf16 has the range"):
+        convert(path, tmp_path / "model", yaml_description(golden.config), name=golden.name, dtype=torch.float16)
+    assert not (tmp_path / "model").exists()
+
+
+def test_weights_in_any_memory_order(golden: Golden, tmp_path: Path) -> None:
+    path = rewritten(
+        golden,
+        tmp_path,
+        "text",
+        lambda state: state.update(
+            {key: value.to(memory_format=torch.channels_last) for key, value in state.items() if value.ndim == 4}
+        ),
+    )
+    convert(path, tmp_path / "model", yaml_description(golden.config), name=golden.name)
+    loaded = CollaborativePipeline.from_pretrained(tmp_path / "model").collaborators["text"].state_dict()
+    expected = golden.pipe.collaborators["text"].state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in loaded.items())
 
 
 def test_truncated_files(golden: Golden, tmp_path: Path) -> None:
@@ -237,24 +285,74 @@ def test_truncated_files(golden: Golden, tmp_path: Path) -> None:
     content = (golden.checkpoints / path.name).read_bytes()
     for kept in (0, 100, len(content) // 2, len(content) - 100):
         path.write_bytes(content[:kept])
-        assert "download it again" in refusal(golden, path, tmp_path)
+        assert "ownload it again" in refusal(golden, path, tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"GIF89a", b"<!DOCTYPE html>", pickle.dumps({"state_dict": {}})])
-def test_foreign_files(golden: Golden, tmp_path: Path, content: bytes) -> None:
+def test_damaged_files(golden: Golden, tmp_path: Path) -> None:
+    path = tmp_path / f"{golden.name}_codiff_mask_text.ckpt"
+    content = bytearray((golden.checkpoints / path.name).read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 1000] = bytes(1000)
+    path.write_bytes(content)
+    assert "is damaged (at " in refusal(golden, path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [(b"GIF89a", ""), (b"<!DOCTYPE html>", "download"), (pickle.dumps({"state_dict": {}}), "")],
+)
+def test_foreign_files(golden: Golden, tmp_path: Path, content: bytes, kind: str) -> None:
     path = tmp_path / f"{golden.name}_text.ckpt"
     path.write_bytes(content)
-    assert "is not a PyTorch checkpoint" in refusal(golden, path, tmp_path)
+    told = refusal(golden, path, tmp_path)
+    assert "is not a PyTorch checkpoint as the published ones are" in told
+    assert kind.lower() in told.lower()
+
+
+def test_files_of_older_software(golden: Golden, tmp_path: Path) -> None:
+    path = tmp_path / f"{golden.name}_text.ckpt"
+    torch.save({"state_dict": {"a": torch.zeros(1)}}, path, _use_new_zipfile_serialization=False)
+    assert "it looks like a checkpoint of PyTorch before 1.6" in refusal(golden, path, tmp_path)
 
 
 def test_files_of_other_software(golden: Golden, tmp_path: Path) -> None:
     path = tmp_path / f"{golden.name}_text.ckpt"
-    foreign: list[Any] = [[1, 2], {"model": {}}, {"state_dict": {}}, {"state_dict": {"a": "text"}}]
+    tensors = {"state_dict": {1: torch.zeros(1)}}
+    foreign: list[Any] = [[1, 2], {"model": {}}, {"state_dict": {}}, {"state_dict": {"a": "text"}}, tensors]
     for content in foreign:
         torch.save(content, path)
-        assert "holds no 'state_dict' of tensors" in refusal(golden, path, tmp_path)
+        assert "holds no 'state_dict' of plain tensors" in refusal(golden, path, tmp_path)
     torch.save({"state_dict": {"layer.weight": torch.zeros(2)}}, path)
     assert "is named as a text file, but holds a model of another kind" in refusal(golden, path, tmp_path)
+
+
+def test_other_sets_in_the_same_folder(golden: Golden, tmp_path: Path) -> None:
+    checkpoints = tmp_path / "checkpoints"
+    checkpoints.mkdir()
+    for name in (golden.name, f"{golden.name}_b"):
+        for role in ("text", "mask"):
+            shutil.copy(golden.checkpoints / f"{golden.name}_{role}.ckpt", checkpoints / f"{name}_{role}.ckpt")
+    report = convert(checkpoints, tmp_path / "model", yaml_description(golden.config), name=golden.name)
+    assert set(report["files"]) == {f"{golden.name}_mask.ckpt", f"{golden.name}_text.ckpt"}
+    assert report["unread"] == [f"{golden.name}_b_mask.ckpt", f"{golden.name}_b_text.ckpt"]
+
+
+def test_models_of_different_autoencoders(golden: Golden, tmp_path: Path) -> None:
+    checkpoints = tmp_path / "checkpoints"
+    checkpoints.mkdir()
+    shutil.copy(golden.checkpoints / f"{golden.name}_text.ckpt", checkpoints)
+    key = "first_stage_model.encoder.conv_in.bias"
+    rewritten(golden, checkpoints, "mask", lambda state: state.update({key: state[key] + 1}))
+    assert f"were trained on different autoencoders ({key})" in refusal(golden, checkpoints, tmp_path)
+
+
+def test_an_autoencoder_alone(golden: Golden, tmp_path: Path) -> None:
+    file = golden.checkpoints / f"{golden.name}_vae.ckpt"
+    report = convert(file, tmp_path / "model", yaml_description(golden.config), name=golden.name)
+    assert list(report["parts"]) == ["vae"]
+    assert list(report["files"][file.name]["ignored"]) == ["losses of the autoencoder's training"]
+    loaded = type(golden.pipe.vae).from_pretrained(tmp_path / "model" / "vae").state_dict()
+    assert all(torch.equal(value, loaded[key]) for key, value in golden.pipe.vae.state_dict().items())
 
 
 class Malicious:
@@ -286,10 +384,44 @@ def test_only_the_known_class_is_admitted(golden: Golden, tmp_path: Path) -> Non
     assert "refers to pytorch_lightning.C, which no published checkpoint does" in refusal(golden, path, tmp_path)
 
 
+@pytest.mark.parametrize("code", ["eval", "getattr"])
+def test_builtins_are_named(golden: Golden, tmp_path: Path, code: str) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return {"eval": (eval, ("1",)), "getattr": (getattr, ("a", "upper"))}[code]
+
+    path = tmp_path / f"{golden.name}_text.ckpt"
+    torch.save({"state_dict": {"a": torch.zeros(1)}, "callbacks": Evil()}, path)
+    told = refusal(golden, path, tmp_path)
+    assert f"{code}, which no published checkpoint does" in told
+    assert "weights_only" not in told
+
+
 def test_the_output_is_not_lost(golden: Golden, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.txt").write_text("mine")
     assert "holds something else than a model" in refusal(golden, golden.checkpoints, tmp_path)
+    shutil.copy(golden.model / "model_index.json", tmp_path / "model")
+    assert "holds something else than a model (mine.txt, ...)" in refusal(golden, golden.checkpoints, tmp_path)
+    (tmp_path / "model" / "mine.txt").unlink()
+    (tmp_path / "model" / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    assert "holds a StableDiffusionPipeline" in refusal(golden, golden.checkpoints, tmp_path)
+    (tmp_path / "model" / "model_index.json").write_text('{"_class_name": "CollaborativePipeline"}')
+    file = tmp_path / "model" / f"{golden.name}_text.ckpt"
+    shutil.copy(golden.checkpoints / file.name, file)
+    assert f"holds something else than a model ({file.name}, ...)" in refusal(golden, file, tmp_path)
+
+
+def test_output_folders_that_cannot_be(golden: Golden, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for output in (tmp_path / ("x" * 300), tmp_path / "loop" / "model"):
+        with pytest.raises(InputError, match="cannot write"):
+            convert(golden.checkpoints, output, yaml_description(golden.config), name=golden.name)
+
+
+def test_one_conversion_at_a_time(golden: Golden, tmp_path: Path) -> None:
+    with FileLock(tmp_path / ".model.lock"), pytest.raises(InputError, match="being written by another process"):
+        convert(golden.checkpoints, tmp_path / "model", yaml_description(golden.config), name=golden.name)
 
 
 # -- configurations ----------------------------------------------------------------------------------------------------
@@ -312,19 +444,41 @@ def edited(golden: Golden, folder: Path, replacements: Mapping[str, str], file: 
         ("codiff_mask_text", "model:", "other:", "has no section 'model'"),
         ("codiff_mask_text", "model:", "model: [", "cannot be read"),
         ("codiff_mask_text", "LatentDiffusionCompose", "Other", "describes a Other; expected"),
-        ("codiff_mask_text", "linear_start: 0.0015", "", "'linear_start'"),
+        ("codiff_mask_text", "linear_start: 0.0015", "", "codiff_mask_text.yaml: linear_start: Field required"),
+        ("codiff_mask_text", "linear_start: 0.0015", "linear_start: -1", "greater than 0"),
+        ("codiff_mask_text", "scale_factor: 0.141", "scale_factor: .nan", "scale_factor: Input should be"),
+        ("codiff_mask_text", "out_channels: 1", "out_channels: 2", "a dynamic diffuser has out_channels 1"),
+        (
+            "codiff_mask_text",
+            "seg_mask_ldm_config_path: configs/tiny_mask",
+            "seg_mask_ldm_config_path: configs/tiny_text",
+            "names two models of text",
+        ),
+        ("codiff_mask_text", "image_size: 16", "image_size: [16, 16]", "image_size"),
         ("codiff_mask_text", "_text.yaml", "_nowhere.yaml", "which is at none of"),
         ("text", "BERTEmbedder", "Other", "the condition encoder 'Other' is unknown"),
-        ("text", "attn_resolutions: [ ]", "attn_resolutions: [16]", "attn_resolutions is not converted"),
+        ("text", "attn_resolutions: [ ]", "attn_resolutions: [16]", "attn_resolutions: [16] is not converted"),
+        ("text", "attn_resolutions: [ ]", "tanh_out: True", "tanh_out: True is not converted"),
+        ("text", "linear_end: 0.0195", "linear_end: 0.0195\n    parameterization: x0", "parameterization: x0"),
+        ("text", "model_channels: 32", "model_channels: 33", "must be divisible by 32"),
+        ("text", "num_heads: 4", "num_heads: 0", "num_heads: Input should be greater than 0"),
+        ("text", "n_layer: 2", "n_layer: x", "tiny_text.yaml: n_layer: Input should be a valid integer"),
+        ("mask", "mask_embed_dim: 1024", "mask_embed_dim: 1000", "1000 pixels are no square"),
+        ("mask", "mask_embed_dim: 1024", "", "pixels: Field required"),
         ("text", "embed_dim: 3", "embed_dim: 4", "embed_dim 4 must equal z_channels"),
-        ("text", "legacy: False", "use_scale_shift_norm: True", "use_scale_shift_norm is not converted"),
-        ("text", "model_channels:", "channels_of_the_model:", "'model_channels'"),
+        ("text", "legacy: False", "use_scale_shift_norm: True", "use_scale_shift_norm: True is not converted"),
+        ("text", "model_channels:", "channels_of_the_model:", "model_channels: Field required"),
     ],
 )
 def test_broken_configurations(golden: Golden, tmp_path: Path, file: str, old: str, new: str, told: str) -> None:
     with pytest.raises(InputError) as raised:
         yaml_description(edited(golden, tmp_path, {old: new}, file))
     assert told in str(raised.value)
+
+
+def test_numbers_as_the_published_reader_takes_them(golden: Golden, tmp_path: Path) -> None:
+    path = edited(golden, tmp_path, {"linear_start: 0.0015": "linear_start: 15e-4"})
+    assert yaml_description(path) == yaml_description(golden.config)
 
 
 def test_a_configuration_that_is_not_there(tmp_path: Path) -> None:
@@ -356,6 +510,8 @@ def test_vocabularies_of_no_use(tmp_path: Path) -> None:
         path.write_text(content)
         with pytest.raises(InputError, match=told):
             word_piece_tokenizer(tmp_path)
+    path.write_text("\ufeff[PAD]\n[UNK]\n[CLS]\n[SEP]\na\u2028b\n")
+    assert word_piece_tokenizer(path).get_vocab_size() == 5
     with pytest.raises(InputError, match="there is no vocabulary file"):
         word_piece_tokenizer(tmp_path / "nowhere" / "vocab.txt")
 
@@ -375,6 +531,18 @@ def test_captions_are_padded_and_cut_as_published() -> None:
     with pytest.warns(InputNotice, match="cut after 77 tokens"):
         long = encoder.read("beard " * 100)
     assert long.tolist() == [[101, *[10154] * 75, 102]]
+
+
+def test_a_vocabulary_of_another_size(golden: Golden, tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nword")
+    with pytest.raises(InputError, match=r"has 5 pieces, but the text model was trained with \d+"):
+        convert(
+            golden.checkpoints,
+            tmp_path / "model",
+            yaml_description(golden.config),
+            name=golden.name,
+            vocabulary=tmp_path / "vocab.txt",
+        )
 
 
 # -- command line ------------------------------------------------------------------------------------------------------
