@@ -11,9 +11,16 @@ from torch import Tensor
 from codiff.errors import InputError
 from codiff.image_files import looks_like
 
+_NUMBERS = (
+    *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool),
+    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint64, torch.uint32, torch.uint16, torch.uint8),
+)
+
 
 def load_tensor(path: Path, what: str) -> Tensor:
-    """The one tensor in a `.pt` file, on the CPU, any shape.
+    """The one tensor in a `.pt` file: dense, of real numbers, on the CPU, without gradient, of any shape.
+
+    Test the shape before anything is computed: a file of few bytes may hold a tensor of endless repetitions.
 
     Args:
         path: the file.
@@ -36,7 +43,21 @@ def load_tensor(path: Path, what: str) -> Tensor:
         else:
             reason = f"not a PyTorch file, or damaged; it looks like {looks_like(head)}"
         raise InputError(f"{what} {str(path)!r}: {reason}. Save it again with torch.save(tensor, path)") from error
-    if not isinstance(value, Tensor) or value.layout != torch.strided:
-        kind = "sparse tensor" if isinstance(value, Tensor) else type(value).__name__
-        raise InputError(f"{what} {str(path)!r}: it holds a {kind}, but one dense tensor is expected")
-    return value
+    kind = _unusable(value)
+    if kind is not None:
+        raise InputError(f"{what} {str(path)!r}: it holds a {kind}, but one dense tensor of real numbers is expected")
+    plain: Tensor = value.detach()
+    return plain
+
+
+def _unusable(value: object) -> str | None:
+    """What a value is that is no dense tensor of real numbers; None where it is one."""
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    if value.is_nested:  # first, as a nested tensor does not even tell its shape
+        return "nested tensor"
+    if value.layout != torch.strided:
+        return f"{value.layout} tensor"
+    if value.is_meta:
+        return "tensor without values (device meta)"
+    return None if value.dtype in _NUMBERS else f"{value.dtype} tensor"

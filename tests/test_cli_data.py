@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from codiff.cli import main
 from codiff.data.prepared import PreparedShards, read_index
 
 Command = Callable[..., tuple[int, str, str]]
+TOO_MANY = str(4 * (os.cpu_count() or 1) + 1)  # processes, and yet few enough for a machine that would start them
 
 
 @pytest.fixture
@@ -84,6 +86,40 @@ def test_prepare_and_what_a_report_names_left_out(run: Command, raw: Path, tmp_p
     assert run("data", "check", "out")[0] == 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_no_utf8(run: Command, tmp_path: Path) -> None:
+    write_raw(tmp_path / "data", range(3))
+    stray = tmp_path / "data" / "CelebA-HQ-img" / os.fsdecode(b"caf\xe9.txt")
+    stray.write_text("")
+    code, said, _ = run("data", "check", "data", "--processes", 1)
+    assert (code, said.count("\n")) == (1, 1)
+    assert said.startswith(r"mismatched: CelebA-HQ-img/caf\udce9.txt: no image has a file of this name")
+    code, said, _ = run("data", "check", "data", "--json", "--processes", 1)
+    assert (code, said.isascii()) == (1, True)
+    assert json.loads(said)["problems"][0]["file"] == "CelebA-HQ-img/caf\udce9.txt"
+    (tmp_path / "report.json").write_text(said)
+    assert run("data", "prepare", "data", "out", "--size", 32, "--processes", 1, "--without", "report.json")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        '{"problems": [{"entry": 1e999}]}',
+        '{"problems": [{"entry": 2.5}]}',
+        '{"problems": [{"entry": true}]}',
+        '{"problems": [{"entry": [1]}]}',
+        '{"problems": ' + "[" * 100_000,
+        "[" * 100_000,
+        "[]",
+        '{"problems": null}',
+    ],
+)
+def test_reports_that_are_none(run: Command, raw: Path, tmp_path: Path, report: str) -> None:
+    (tmp_path / "report.json").write_text(report)
+    refused(run("data", "prepare", raw, "out", "--without", "report.json"), "report.json is no report")
+    assert not (tmp_path / "out").exists()
+
+
 def test_prepare_for_streaming(run: Command, raw: Path, tmp_path: Path) -> None:
     command = ("data", "prepare", raw, "out", "--size", 32, "--limit", 2, "--processes", 1)
     assert run(*command, "--webdataset")[0] == 0
@@ -126,11 +162,17 @@ def test_signals_leave_no_half_shard_and_the_same_command_goes_on(
         (("check", "nowhere"), ("there is no folder nowhere",)),
         (("check", "."), ("no CelebA-HQ images", "CelebA-HQ-img/0.jpg")),
         (("check", "RAW", "--processes", "0"), ("at least one process",)),
+        (("check", "RAW", "--processes", TOO_MANY), ("processes at most", f"not {TOO_MANY}")),
+        (("check", "RAW", "--captions", "nowhere.json"), ("nowhere.json", "cannot be read")),
+        (("check", "RAW", "--captions", "RAW"), ("captions", "cannot be read")),
         (("check",), ("DIR", "codiff data check --help")),
         (("prepare", "RAW"), ("OUT", "codiff data prepare --help")),
         (("prepare", "nowhere", "out"), ("there is no folder nowhere",)),
         (("prepare", "RAW", "out", "--size", "4096"), ("from 32 to 1024",)),
         (("prepare", "RAW", "out", "--shard-size", "0"), ("at least one row",)),
+        (("prepare", "RAW", "out", "--processes", "0"), ("at least one process",)),
+        (("prepare", "RAW", "out", "--processes", TOO_MANY), ("processes at most", f"not {TOO_MANY}")),
+        (("prepare", "RAW", "out", "--keep-sketches"), ("no published sketches", "keep_sketches")),
         (("prepare", "RAW", "out", "--limit", "0"), ("at least one image",)),
         (("prepare", "RAW", "out", "--attributes", "hair"), ("unknown attribute 'hair'", "bangs")),
         (("prepare", "RAW", "out", "--captions", "nowhere.json"), ("nowhere.json", "cannot be read")),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -19,6 +19,7 @@ from codiff.data.celeba_captions import ATTRIBUTES, PAPER_ATTRIBUTES
 from codiff.data.check import Report
 from codiff.data.check import check as check_data
 from codiff.data.shards import Preparation
+from codiff.data.workers import count_workers
 from codiff.errors import InputError
 
 data = typer.Typer(help="Check and prepare CelebA-HQ, as it comes.")
@@ -47,13 +48,19 @@ def check(
     with _bar("checking") as on_progress:
         report = check_data(folder, captions=captions, complete=complete, processes=processes, on_progress=on_progress)
     if as_json:
-        typer.echo(json.dumps(asdict(report), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(asdict(report), indent=2))
     else:
         for problem in report.problems:
-            typer.echo(str(problem))
+            typer.echo(_printable(str(problem)))
     tell(_summary(report))
     if report.problems:
         raise typer.Exit(FAILED)
+
+
+def _printable(text: str) -> str:
+    """With a backslash and a number for what standard output cannot show, as bytes of a file name that are no UTF-8."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _summary(report: Report) -> str:
@@ -91,6 +98,7 @@ def prepare(
     work; the same command goes on.
     """
     check_writable(out)
+    count = count_workers(processes)
     preparation = Preparation(
         folder,
         size=size,
@@ -103,18 +111,18 @@ def prepare(
         without=() if without is None else _named_in(without),
     )
     preparation.earlier(out)
-    _tell_cost(preparation, out, processes)
+    _tell_cost(preparation, out, count)
     with _bar("preparing") as on_progress:
-        index = preparation.write(out, processes=processes, on_progress=on_progress)
+        index = preparation.write(out, processes=count, on_progress=on_progress)
     size_of_all = sum(shard.size for shard in index.shards)
     splits = ", ".join(f"{len(found):,} {split}" for split, found in preparation.splits.items())
     tell(f"{out}: {splits}, {', '.join(index.modalities)}: {len(index.shards)} shards, {_gigabytes(size_of_all)}")
 
 
-def _tell_cost(preparation: Preparation, out: Path, processes: int | None) -> None:
+def _tell_cost(preparation: Preparation, out: Path, processes: int) -> None:
     """Forecast of time and disk of the whole, before it begins."""
     cost = preparation.forecast()
-    minutes = round(cost.seconds / (processes or os.cpu_count() or 1) / 60)
+    minutes = round(cost.seconds / processes / 60)
     home = next(parent for parent in (out, *out.absolute().parents) if parent.exists())
     free = _gigabytes(shutil.disk_usage(home).free)
     time = f"{minutes} minutes" if minutes > 1 else "less than a minute" if minutes < 1 else "a minute"
@@ -128,12 +136,17 @@ def _gigabytes(count: int) -> str:
 def _named_in(path: Path) -> set[int]:
     """Numbers of the images that a report names."""
     try:
-        problems = json.loads(path.read_bytes())["problems"]
-        return {int(problem["entry"]) for problem in problems if problem["entry"] is not None}
+        named = {problem["entry"] for problem in json.loads(path.read_bytes())["problems"]} - {None}
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no report of codiff data check --json") from error
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise InputError(f"{path} is {_NO_REPORT}") from error
+    if not all(type(number) is int for number in named):  # True is an int as well
+        raise InputError(f"{path} is {_NO_REPORT}: its entries are no numbers of images")
+    return named
+
+
+_NO_REPORT = "no report of codiff data check --json"
 
 
 @contextmanager

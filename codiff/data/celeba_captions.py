@@ -32,6 +32,9 @@ _EXPECTED = (
     f'{{"{_PREPROCESSED}": ...}}, or {{"attribute_wise_captions": {{...}}, "overall_caption": ...}}'
 )
 
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # NUL and halves of a pair: JSON can name them, UTF-8 files cannot
+_REPEATED = object()  # stands where an object has a name twice, of which JSON readers take the last in silence
+
 Captions = dict[int, tuple[str, ...]]
 """Image number -> wordings, in the order of the file; empty where an image has no caption."""
 
@@ -72,7 +75,7 @@ def check_attributes(attributes: Sequence[str]) -> None:
 
 
 def load_captions(path: str | Path) -> dict[str, Any]:
-    """The JSON object of a caption file: image name -> whatever is told of it.
+    """The JSON object of a caption file: image name -> whatever is told of it, which `wordings` reads.
 
     Raises:
         InputError: the file cannot be read or is not a JSON object.
@@ -82,13 +85,26 @@ def load_captions(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"captions {str(path)!r}: cannot be read: {error.strerror or error}") from error
     try:
-        value = json.loads(content)
+        value = json.loads(content, object_pairs_hook=_marking_repetitions)
     except (ValueError, RecursionError) as error:
         looks = looks_like(content[:512])
         raise InputError(f"captions {str(path)!r}: not valid JSON ({error}); it looks like {looks}") from error
     if not isinstance(value, dict) or not value:
         found = "no caption" if value in ({}, []) else f"a JSON {type(value).__name__}"
         raise InputError(f"captions {str(path)!r}: it holds {found}; {_EXPECTED}")
+    return value
+
+
+def _marking_repetitions(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        found[name] = _REPEATED if name in found else value
+    return found
+
+
+def _once(value: Any) -> Any:
+    if value is _REPEATED:
+        raise InputError("a name stands twice; it cannot be known which one is meant; keep one")
     return value
 
 
@@ -108,7 +124,8 @@ def wordings(value: Any, attributes: Sequence[str]) -> tuple[str, ...]:
     """Captions that say the same of one image, told of these attributes; empty where nothing is told.
 
     Raises:
-        InputError: not one of the accepted forms, or one of the attributes is not told apart.
+        InputError: not one of the accepted forms, one of the attributes is not told apart, a name stands twice, or
+            words cannot be written into a file.
     """
     if isinstance(value, dict) and _PREPROCESSED in value:
         if set(attributes) != set(PAPER_ATTRIBUTES):
@@ -123,7 +140,7 @@ def wordings(value: Any, attributes: Sequence[str]) -> tuple[str, ...]:
 
 def _of_attributes(value: dict[str, Any], attributes: Sequence[str]) -> tuple[str, ...]:
     """Wordings of CelebA-Dialog's own form."""
-    sentences = value.get("attribute_wise_captions", value)
+    sentences = _once(value.get("attribute_wise_captions", value))
     if not isinstance(sentences, dict):
         raise InputError(f"attribute_wise_captions is a {type(sentences).__name__}; {_EXPECTED}")
     told = []
@@ -139,10 +156,13 @@ def _of_attributes(value: dict[str, Any], attributes: Sequence[str]) -> tuple[st
 
 def _words(value: Any) -> str:
     """A sentence with single spaces; empty for null, which stands where an attribute does not apply."""
-    if value is None:
+    if _once(value) is None:
         return ""
     if not isinstance(value, str):
         raise InputError(f"words are expected, not a JSON {type(value).__name__}; {_EXPECTED}")
+    unwritable = _UNWRITABLE.search(value)
+    if unwritable:
+        raise InputError(f"its words hold {unwritable[0]!r}, which no text file can; write the caption again")
     return " ".join(value.split())
 
 

@@ -13,8 +13,9 @@ from codiff.data.celeba_captions import PAPER_ATTRIBUTES, WITHOUT_CAPTION, index
 from codiff.data.celeba_files import ENTRIES, CelebAFiles, Entry, find_files
 from codiff.data.celeba_masks import ALWAYS, read_mask_file, read_part
 from codiff.data.celeba_sketches import read_sketch_file
-from codiff.data.prepared import INDEX, read_index, verify
-from codiff.data.workers import workers
+from codiff.data.extras import library
+from codiff.data.prepared import INDEX, is_prepared, read_index, verify
+from codiff.data.workers import count_workers, workers
 from codiff.errors import InputError
 from codiff.image_files import open_image
 
@@ -75,12 +76,16 @@ def check(
         on_progress: called with how many of how many entries are done.
 
     Raises:
-        InputError: the folder is no data set at all, or cannot be read.
+        InputError: the folder is no data set at all, or cannot be read; the given captions are none; the number of
+            processes makes no sense; or a library is not installed.
     """
     root = Path(root)
-    if (root / INDEX).is_file():
+    count_workers(processes)  # before the first file is opened
+    if is_prepared(root):
         return _check_prepared(root, on_progress)
     files = find_files(root)
+    if captions is not None:
+        load_captions(captions)  # a wrong path is a wrong command, not the fault of each image
     caption_files = [Path(captions)] if captions is not None else files.captions
     told, problems = _check_captions(caption_files)
     known = sorted({*files.images, *files.masks, *files.sketches, *files.parts, *(range(ENTRIES) if complete else ())})
@@ -104,12 +109,16 @@ _NAMES = "the number of an image, as in 12.jpg, 12.pt or 0/00012_skin.png, once"
 
 def _check_prepared(root: Path, on_progress: OnProgress) -> Report:
     index = read_index(root)
+    if index.format == "parquet":
+        library("pyarrow.parquet")  # what is not installed is not the fault of each shard
     problems = []
     for done, shard in enumerate(index.shards, start=1):
         try:
             verify(root, shard)
         except InputError as error:
-            problems.append(Problem("corrupt", shard.file, str(error), f"SHA-256 {shard.sha256}"))
+            problems.append(
+                Problem("corrupt", shard.file, str(error), f"{shard.rows:,} rows of SHA-256 {shard.sha256}")
+            )
         on_progress(done, len(index.shards))
     if not index.complete:
         problems.append(Problem("missing", INDEX, "not all shards are written yet", "a finished codiff data prepare"))

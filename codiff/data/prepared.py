@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import io
+import re
+import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from codiff.data.celeba_hq import check_split
+from codiff.data.celeba_hq import LARGEST, MODALITIES, SMALLEST, check_split
 from codiff.data.extras import library
 from codiff.data.lazy_example import LazyExample
 from codiff.errors import InputError
+from codiff.image_files import open_raw
 
 INDEX = "index.json"
 Format = Literal["parquet", "webdataset"]
+_SHARD = r"^(train|validation)-\d{5}-of-\d{5}\.(parquet|tar)$"
+_MOST_ROWS = 1_000_000  # the names of images have six digits at most
 
 
 class _Record(BaseModel):
@@ -38,13 +41,38 @@ class Shard(_Record):
         uncaptioned: which of its rows, from 0, have no caption.
     """
 
-    file: str = Field(pattern=r"^(train|validation)-\d{5}-of-\d{5}\.(parquet|tar)$")
+    file: str = Field(pattern=_SHARD)
     split: Literal["train", "validation"]
     first: int = Field(ge=0)
-    rows: int = Field(gt=0)
+    rows: int = Field(gt=0, le=_MOST_ROWS)
     size: int = Field(gt=0)
     sha256: str
     uncaptioned: tuple[int, ...] = ()
+
+
+class Settings(_Record):
+    """All that determines the rows.
+
+    Attributes:
+        size: side of pictures, masks and sketches.
+        shard_size: rows of a shard.
+        limit: only the first so many of each split; all without.
+        attributes: of which captions tell.
+        sketches: whether they were drawn from the pictures, or are the published ones.
+        without: numbers of the images that were left out.
+        layout: of the source, "raw" or "preprocessed".
+        names, captions: SHA-256 of the numbers of the images by split, and of the caption file where there is one.
+    """
+
+    size: int = Field(ge=SMALLEST, le=LARGEST)
+    shard_size: int = Field(gt=0)
+    limit: int | None
+    attributes: tuple[str, ...]
+    sketches: Literal["drawn", "published"]
+    without: tuple[int, ...]
+    layout: str
+    names: str
+    captions: str | None
 
 
 class Index(_Record):
@@ -56,15 +84,42 @@ class Index(_Record):
         complete: whether all shards are there.
         modalities: those that rows have conditions of.
         settings: all that determines the rows.
-        shards: in the order of their rows, train before validation.
+        shards: in the order of their rows, train before validation, each once.
     """
 
     version: Literal[1] = 1
     format: Format
     complete: bool
-    modalities: tuple[str, ...]
-    settings: dict[str, Any]
+    modalities: tuple[Annotated[str, Field(pattern=f"^({'|'.join(MODALITIES)})$")], ...]
+    settings: Settings
     shards: tuple[Shard, ...]
+
+    @field_validator("shards")
+    @classmethod
+    def _each_once(cls, shards: tuple[Shard, ...]) -> tuple[Shard, ...]:
+        if len({shard.file for shard in shards}) < len(shards):
+            raise ValueError("a file stands there twice")
+        return shards
+
+
+def is_prepared(folder: Path) -> bool:
+    """Whether `codiff data prepare` wrote the index of a folder: it lies beside shards, or is a valid one.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
+    try:
+        if not (folder / INDEX).is_file():
+            return False
+        if any(re.match(_SHARD, path.name) for path in folder.iterdir()):
+            return True
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read: {error.strerror or error}") from error
+    try:
+        read_index(folder)
+    except InputError:
+        return False
+    return True
 
 
 def read_index(folder: str | Path) -> Index:
@@ -93,10 +148,10 @@ def sha256(path: Path) -> str:
 
 
 def verify(folder: Path, shard: Shard) -> None:
-    """Read a shard in full and compare it with its checksum.
+    """Read a shard in full and compare it with its checksum, then its rows with what the index tells.
 
     Raises:
-        InputError: it is missing, cut short or changed.
+        InputError: it is missing, cut short or changed, has other rows, or a library is not installed.
     """
     path = folder / shard.file
     try:
@@ -108,6 +163,31 @@ def verify(folder: Path, shard: Shard) -> None:
         found = f"{size:,} bytes" if size != shard.size else f"SHA-256 {digest}"
         wanted = f"{shard.size:,} bytes" if size != shard.size else shard.sha256
         raise InputError(f"{path} is damaged: {found} instead of {wanted}; {_AGAIN}")
+    _check_rows(path, shard)
+
+
+def _check_rows(path: Path, shard: Shard) -> None:
+    """Compare the rows of a shard with what the index tells; only its table of contents is read."""
+    count = _rows_of_tar if path.suffix == ".tar" else partial(_rows_of_parquet, library("pyarrow.parquet"))
+    try:
+        rows = count(path)
+    except Exception as error:  # both libraries raise whatever a changed byte leads them to
+        raise InputError(f"{path} is damaged: {_one_line(error)}; {_AGAIN}") from error
+    if rows != shard.rows:
+        raise InputError(f"{path} is damaged: {rows:,} rows instead of {shard.rows:,}; {_AGAIN}")
+
+
+def _rows_of_tar(path: Path) -> int:
+    with tarfile.open(path, "r:") as tar:
+        return sum(member.name.endswith(".json") for member in tar)
+
+
+def _rows_of_parquet(parquet: Any, path: Path) -> int:
+    return int(parquet.read_metadata(path).num_rows)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 _AGAIN = "run codiff data prepare again, which writes it anew"
@@ -128,6 +208,7 @@ class PreparedShards(Sequence[LazyExample]):
 
     Raises:
         InputError: no prepared data set, an unfinished or damaged one, one for streaming, or nothing of that split.
+            Examples raise it where one of their values is damaged.
     """
 
     def __init__(
@@ -143,7 +224,7 @@ class PreparedShards(Sequence[LazyExample]):
         self.folder = Path(folder)
         index = read_index(folder)
         self.modalities = _checked_modalities(self.folder, index, modalities)
-        self.size = int(index.settings["size"])
+        self.size = index.settings.size
         self._shards = [shard for shard in index.shards if shard.split == split]
         for shard in self._shards:
             _check_shard(self.folder, shard, in_full=verify_checksums)
@@ -155,7 +236,7 @@ class PreparedShards(Sequence[LazyExample]):
             raise InputError(f"{folder}: its {split} split has no rows")
 
     def _wanted(self, shard: Shard) -> list[int]:
-        left_out = shard.uncaptioned if "text" in self.modalities else ()
+        left_out = {*shard.uncaptioned} if "text" in self.modalities else ()
         return [row for row in range(shard.rows) if row not in left_out]
 
     def __len__(self) -> int:
@@ -165,14 +246,14 @@ class PreparedShards(Sequence[LazyExample]):
         if not 0 <= item < len(self):
             raise IndexError(item)
         shard, row = self._rows[item]
-        value = partial(self._value, shard, row)
+        pixels = partial(self._pixels, shard, row)
         readers: dict[str, Callable[[], Sequence[Any]]] = {
-            "text": lambda: list(value("captions")),
-            "mask": lambda: [_pixels(value("mask"))],
-            "sketch": lambda: [_pixels(value("sketch"))],
+            "text": lambda: self._captions(shard, row),
+            "mask": lambda: [pixels("mask")],
+            "sketch": lambda: [pixels("sketch")],
         }
         wanted = {modality: readers[modality] for modality in self.modalities}
-        return LazyExample(value("name"), lambda: _pixels(value("image")), wanted)
+        return LazyExample(self._value(shard, row, "name"), lambda: pixels("image"), wanted)
 
     def __iter__(self) -> Iterator[LazyExample]:
         return (self[item] for item in range(len(self)))
@@ -182,17 +263,41 @@ class PreparedShards(Sequence[LazyExample]):
 
     def _value(self, number: int, row: int, column: str) -> Any:
         """One value of a row; a whole row group is read at once, and kept for its neighbours."""
-        if number not in self._files:
-            path = self.folder / self._shards[number].file
-            try:
-                self._files[number] = library("pyarrow.parquet").ParquetFile(path, memory_map=True)
-            except (OSError, ValueError) as error:
-                raise InputError(f"{path} is damaged: {error}; {_AGAIN}") from error
-        file = self._files[number]
-        group, place = divmod(row, file.metadata.row_group(0).num_rows)
-        if self._groups.get(column, ((-1, -1), []))[0] != (number, group):
-            self._groups[column] = (number, group), file.read_row_group(group, [column])[column].to_pylist()
-        return self._groups[column][1][place]
+        parquet = library("pyarrow.parquet")
+        try:
+            if number not in self._files:
+                path = self.folder / self._shards[number].file
+                self._files[number] = parquet.ParquetFile(path, memory_map=True)
+            file = self._files[number]
+            group, place = divmod(row, file.metadata.row_group(0).num_rows)
+            if self._groups.get(column, ((-1, -1), []))[0] != (number, group):
+                self._groups[column] = (number, group), file.read_row_group(group, [column])[column].to_pylist()
+            return self._groups[column][1][place]
+        except Exception as error:  # pyarrow raises whatever a changed byte leads it to
+            raise InputError(
+                f"{self._where(number, row, column)} cannot be read: {_one_line(error)}; {_AGAIN}"
+            ) from error
+
+    def _captions(self, number: int, row: int) -> list[str]:
+        captions = self._value(number, row, "captions")
+        if not captions or not all(isinstance(words, str) for words in captions):
+            raise InputError(f"{self._where(number, row, 'captions')} are no words; {_AGAIN}")
+        return list(captions)
+
+    def _pixels(self, number: int, row: int, column: str) -> NDArray[np.uint8]:
+        """(size, size, 3) of a picture, (size, size) of a label PNG's indices or of a drawing."""
+        value, where = self._value(number, row, column), self._where(number, row, column)
+        content = value.get("bytes") if isinstance(value, dict) else None
+        if not isinstance(content, bytes):
+            raise InputError(f"{where} is no picture; {_AGAIN}")
+        picture = open_raw(content, where)
+        if picture.size != (self.size, self.size):
+            found = f"{picture.width} x {picture.height} pixels instead of {self.size} x {self.size}"
+            raise InputError(f"{where}: {found}; {_AGAIN}")
+        return np.array(picture)
+
+    def _where(self, number: int, row: int, column: str) -> str:
+        return f"{self.folder / self._shards[number].file}: {column} of row {row}"
 
 
 def _checked_modalities(folder: Path, index: Index, wanted: Sequence[str] | None) -> tuple[str, ...]:
@@ -210,9 +315,5 @@ def _check_shard(folder: Path, shard: Shard, *, in_full: bool) -> None:
     path = folder / shard.file
     if in_full or not path.is_file() or path.stat().st_size != shard.size:
         verify(folder, shard)
-
-
-def _pixels(value: dict[str, Any]) -> NDArray[np.uint8]:
-    """(h, w, 3) of a picture, (h, w) of a label PNG's indices or of a drawing."""
-    with Image.open(io.BytesIO(value["bytes"]), formats=["PNG", "JPEG"]) as image:
-        return np.array(image)
+    else:
+        _check_rows(path, shard)

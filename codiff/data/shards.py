@@ -21,8 +21,8 @@ from codiff.data.celeba_files import Entry
 from codiff.data.celeba_hq import CelebAHQ, read_image, read_mask, read_sketch, split_indices
 from codiff.data.edges import draw_edges
 from codiff.data.extras import library
-from codiff.data.prepared import INDEX, Format, Index, Shard, read_index, sha256, verify
-from codiff.data.workers import workers
+from codiff.data.prepared import INDEX, Format, Index, Settings, Shard, read_index, sha256, verify
+from codiff.data.workers import count_workers, workers
 from codiff.errors import InputError
 from codiff.files import recover, write_json, written_aside
 from codiff.modalities.mask import MASK_PALETTE
@@ -63,7 +63,7 @@ class Preparation:
         without: numbers of images that are left out, as those that `check` found damaged.
 
     Raises:
-        InputError: nothing is found, or a setting is wrong.
+        InputError: nothing is found, there are no published sketches to keep, or a setting is wrong.
     """
 
     def __init__(
@@ -93,23 +93,27 @@ class Preparation:
             draw_sketches=not keep_sketches,
             without=left_out,
         )
+        if keep_sketches and self.data.files.sketch_folder is None:
+            raise InputError(
+                f"no published sketches are in {root} (sketch/*/12.pt); without keep_sketches they are drawn"
+            )
         self.format: Format = format
         self.shard_size = shard_size
         splits = split_indices(self.data.files.images, self.data.captions)
         self.splits = {
             split: [index for index in found if index not in left_out][:limit] for split, found in splits.items()
         }
-        self.settings = {
-            "size": size,
-            "shard_size": shard_size,
-            "limit": limit,
-            "attributes": list(attributes),
-            "sketches": "drawn" if self.data.draws_sketches else "published",
-            "without": sorted(left_out),
-            "layout": self.data.files.layout,
-            "names": hashlib.sha256(json.dumps(self.splits).encode()).hexdigest(),
-            "captions": sha256(self.data.caption_file) if self.data.caption_file else None,
-        }
+        self.settings = Settings(
+            size=size,
+            shard_size=shard_size,
+            limit=limit,
+            attributes=tuple(attributes),
+            sketches="drawn" if self.data.draws_sketches else "published",
+            without=tuple(sorted(left_out)),
+            layout=self.data.files.layout,
+            names=hashlib.sha256(json.dumps(self.splits).encode()).hexdigest(),
+            captions=sha256(self.data.caption_file) if self.data.caption_file else None,
+        )
 
     def __len__(self) -> int:
         """Rows of all splits."""
@@ -143,11 +147,11 @@ class Preparation:
                 raise InputError(f"{folder} holds something else ({others[0]}); choose another folder")
             return ()
         index = read_index(folder)
-        here = {**self.settings, "format": self.format}
-        there = {**index.settings, "format": index.format}
-        changed = [key for key in here if here[key] != there.get(key)]
+        here = {**self.settings.model_dump(), "format": self.format}
+        there = {**index.settings.model_dump(), "format": index.format}
+        changed = [key for key in here if here[key] != there[key]]
         if changed:
-            told = ", ".join(_told(key, there.get(key), here[key]) for key in changed)
+            told = ", ".join(_told(key, there[key], here[key]) for key in changed)
             raise InputError(f"{folder} was prepared otherwise ({told}); choose another folder, or remove it")
         return index.shards
 
@@ -169,10 +173,11 @@ class Preparation:
             on_progress: called with how many of how many rows are done.
 
         Raises:
-            InputError: an image is missing or damaged, the folder holds something else or cannot be written, or a
-                library is not installed.
+            InputError: an image is missing or damaged, the folder holds something else or cannot be written, the number
+                of processes makes no sense, or a library is not installed.
         """
         folder = Path(folder)
+        count_workers(processes)  # before the folder is made
         library("datasets" if self.format == "parquet" else "webdataset")
         with _alone(folder), workers(processes) as run:
             done = {shard.file: shard for shard in self.earlier(folder) if _is_whole(folder, shard)}

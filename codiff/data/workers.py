@@ -18,6 +18,7 @@ from codiff.errors import InputError, InputNotice
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_MOST_PER_CORE = 4  # more processes only take memory from one another
 _AT_ONCE = 4  # items that a worker takes at once
 
 
@@ -28,6 +29,22 @@ class Run(Protocol):
         """Results in the order of the items."""
 
 
+def count_workers(processes: int | None) -> int:
+    """How many processes work where `processes` are asked for: as many as there are cores without.
+
+    Raises:
+        InputError: less than one, or more than four a core.
+    """
+    cores = os.cpu_count() or 1
+    if processes is None:
+        return cores
+    if processes < 1:
+        raise InputError(f"at least one process is needed, not {processes}")
+    if processes > _MOST_PER_CORE * cores:
+        raise InputError(f"{_MOST_PER_CORE * cores} processes at most work on {cores} cores, not {processes}")
+    return processes
+
+
 @contextmanager
 def workers(processes: int | None = None) -> Iterator[Run]:
     """Gives a `map` whose results come in the order of the items, from `processes` processes (all cores without).
@@ -36,11 +53,9 @@ def workers(processes: int | None = None) -> Iterator[Run]:
     ends; only that one hears of Ctrl-C.
 
     Raises:
-        InputError: less than one process, or one of them was ended from outside.
+        InputError: the number makes no sense, or one of the processes was ended from outside.
     """
-    count = processes if processes is not None else os.cpu_count() or 1
-    if count < 1:
-        raise InputError(f"at least one process is needed, not {count}")
+    count = count_workers(processes)
     if count == 1:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", InputNotice)

@@ -236,6 +236,7 @@ def _read_maps(source: Any, snap: bool) -> list[np.ndarray]:
 
 
 def _to_array(tensor: Tensor) -> np.ndarray:
+    check_pixels(math.prod(tensor.shape), "mask")
     try:
         tensor = tensor.detach().cpu()
         # numpy has no bfloat16

@@ -58,6 +58,9 @@ def test_the_order_is_that_of_the_file(file: Path) -> None:
         ({"a.jpg": "b"}, "'a.jpg': this is not the name of an image"),
         ({"../1.jpg": "b"}, "not the name of an image"),
         ({"1.jpg": "a", "01.jpg": "b"}, "image 1 has two captions"),
+        ({"1.jpg": "a \ud800 b"}, r"'1\.jpg': its words hold '\\ud800'.*write the caption again"),
+        ({"1.jpg": ["a", "a \0 b"]}, r"its words hold '\\x00'"),
+        ({"1.jpg": {"Beard_and_Age": "\udfff"}}, r"its words hold '\\udfff'"),
         ({"1.jpg": 3}, "words are expected, not a JSON int"),
         ({"1.jpg": {"Bangs": "a"}}, "no sentence for beard"),
         ({"1.jpg": {"attribute_wise_captions": "a"}}, "attribute_wise_captions is a str"),
@@ -66,6 +69,21 @@ def test_the_order_is_that_of_the_file(file: Path) -> None:
 def test_wrong_captions(file: Path, value: Any, told: str) -> None:
     with pytest.raises(InputError, match=told):
         read_captions(written(file, value))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"1.jpg": "a", "2.jpg": "b", "1.jpg": "a"}',
+        '{"1.jpg": {"Beard_and_Age": "a", "Beard_and_Age": "b"}}',
+        '{"1.jpg": {"Beard": "a", "Age": "b", "Age": "c"}}',
+        '{"1.jpg": {"attribute_wise_captions": {}, "attribute_wise_captions": {"Beard": "a", "Age": "b"}}}',
+    ],
+)
+def test_names_that_stand_twice(file: Path, content: str) -> None:
+    file.write_text(content)
+    with pytest.raises(InputError, match=r"'1\.jpg': a name stands twice.*; keep one"):
+        read_captions(file)
 
 
 def test_wrong_files_and_attributes(file: Path) -> None:

@@ -24,6 +24,7 @@ from PIL import Image
 from codiff.data.celeba_captions import ATTRIBUTES
 from codiff.data.celeba_files import find_files
 from codiff.data.celeba_hq import CelebAHQ, split_indices
+from codiff.data.celeba_sketches import read_sketch_file
 from codiff.data.edges import draw_edges
 from codiff.errors import InputError
 from codiff.modalities import MaskModality, SketchModality
@@ -173,7 +174,8 @@ def test_published_sketches_either_way_round(tmp_path: Path) -> None:
     before = faces[1].conditions["sketch"]
     path = faces.files.sketches[1]
     published = torch.load(path, weights_only=True)
-    for other in (1 - published, published * 255, published.reshape(1, 1, 1024)):
+    others = (torch.nn.Parameter(published), torch._neg_view(-published), published.reshape(1, 1, 1024))
+    for other in (1 - published, published * 255, *others):
         torch.save(other, path)
         assert np.abs(faces[1].conditions["sketch"].astype(int) - before).max() <= 2
     drawn = CelebAHQ(tmp_path, size=SIDE, draw_sketches=True)[1]
@@ -182,6 +184,29 @@ def test_published_sketches_either_way_round(tmp_path: Path) -> None:
         torch.save(wrong, path)
         with pytest.raises(InputError, match=rf"1\.pt.*{told}"):
             _ = faces[1].conditions
+
+
+@pytest.mark.filterwarnings(
+    "ignore:The PyTorch API of nested tensors:UserWarning", "ignore:torch.quantize_per_tensor:UserWarning",
+    "ignore:TypedStorage is deprecated:UserWarning",
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: torch.nested.nested_tensor([torch.eye(32)]), "holds a nested tensor"),
+        (lambda: torch.quantize_per_tensor(torch.eye(32), 0.1, 0, torch.quint8), "holds a torch.quint8 tensor"),
+        (lambda: torch.empty(1, 1024, device="meta"), "holds a tensor without values"),
+        (lambda: torch.eye(32, dtype=torch.complex64), "holds a torch.complex64 tensor"),
+        (lambda: torch.zeros(1, 1024, dtype=torch.uint8).view(torch.bits8), "holds a torch.bits8 tensor"),
+        (lambda: torch.tensor(1.0), r"shape \(\), but"),
+        (lambda: torch.ones(1, 1).expand(1, 2**22), r"shape \(1, 4194304\), but"),  # few bytes that stand for many
+        (lambda: torch.ones(0, 1024), r"shape \(0, 1024\), but"),
+    ],
+)
+def test_sketches_of_other_tensors(tmp_path: Path, make: Callable[[], torch.Tensor], told: str) -> None:
+    torch.save(make(), tmp_path / "7.pt")
+    with pytest.raises(InputError, match=rf"sketch .*7\.pt.*{told}"):
+        read_sketch_file(tmp_path / "7.pt")
 
 
 def test_label_pictures_as_masks(tmp_path: Path) -> None:

@@ -107,13 +107,28 @@ def test_masks_without_parts() -> None:
         (torch.zeros(19, 1024), "must be one-hot"),
         (torch.ones(19, 1024), "must be one-hot"),
         ({"mask": torch.zeros(19, 1024)}, "holds a dict"),
-        (torch.eye(19, 1024).to_sparse(), "holds a sparse tensor"),
+        (torch.eye(19, 1024).to_sparse(), "holds a torch.sparse_coo tensor"),
+        (torch.eye(19, 1024, dtype=torch.complex64), "holds a torch.complex64 tensor"),
+        (torch.empty(19, 1024, device="meta"), "holds a tensor without values"),
     ],
 )
 def test_wrong_tensors(tmp_path: Path, value: object, told: str) -> None:
     torch.save(value, tmp_path / "7.pt")
     with pytest.raises(InputError, match=rf"mask .*7\.pt.*{told}"):
         read_mask_file(tmp_path / "7.pt")
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_nested_tensors(tmp_path: Path, layout: torch.layout) -> None:
+    torch.save(torch.nested.nested_tensor([torch.eye(19, 1024)], layout=layout), tmp_path / "7.pt")
+    with pytest.raises(InputError, match=r"mask .*7\.pt.*holds a nested tensor"):
+        read_mask_file(tmp_path / "7.pt")
+
+
+def test_parameters_are_masks_too(tmp_path: Path) -> None:
+    torch.save(torch.nn.Parameter(one_hot(np.full((32, 32), 3, np.uint8)).float()), tmp_path / "7.pt")
+    assert (read_mask_file(tmp_path / "7.pt") == 3).all()
 
 
 def test_files_that_are_no_tensors(tmp_path: Path) -> None:

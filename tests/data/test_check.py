@@ -1,5 +1,6 @@
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from celeba import ONE_HOT, PAPER_CAPTIONS, SIDE, Malicious, write_preprocessed,
 from PIL import Image
 
 from codiff.data.check import Problem, check
-from codiff.data.prepared import INDEX
+from codiff.data.prepared import INDEX, sha256
 from codiff.data.shards import Preparation
 from codiff.errors import InputError
 
@@ -122,6 +123,10 @@ RAW: dict[str, tuple[Callable[[Path], Any], str, str, str]] = {
     "a wrong caption": (
         lambda root: edited(root / "captions_hq.json", n2=7), "corrupt", "captions_hq.json", "'2.jpg': words",
     ),
+    "a caption that cannot be written": (
+        lambda root: edited(root / "captions_hq.json", n2="a \ud800 b"),
+        "corrupt", "captions_hq.json", "'2.jpg': its words hold '\\ud800'",
+    ),
     "a wrong name": (
         lambda root: edited(root / "captions_hq.json", nx="He."), "mismatched", "captions_hq.json", "'x.jpg'",
     ),
@@ -140,6 +145,14 @@ def test_problems_of_raw_data(raw: Path, name: str) -> None:
     assert str(found[0]).startswith(f"{kind}: {file}: ")
     assert f"; expected {found[0].expected}" in str(found[0])
     assert found[0].entry in (2, 99, None)
+
+
+def test_a_name_that_stands_twice_in_a_caption_file(raw: Path) -> None:
+    path = raw / "captions_hq.json"
+    path.write_text(path.read_text()[:-1] + ', "2.jpg": "He."}')
+    (found,) = problems(raw)
+    assert (found.kind, found.file, found.entry) == ("corrupt", "captions_hq.json", 2)
+    assert found.found == "'2.jpg': a name stands twice"
 
 
 def test_a_broken_caption_file(raw: Path) -> None:
@@ -181,6 +194,18 @@ def test_problems_of_preprocessed_data(preprocessed: Path, name: str) -> None:
     assert told in found.found
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_tensors_of_other_kinds_are_all_told_of(preprocessed: Path) -> None:
+    sketches = preprocessed / "sketch/sketch_1x1024_tensor"
+    torch.save(torch.load(sketches / "0.pt", weights_only=True).requires_grad_(), sketches / "0.pt")
+    torch.save(torch.empty(1, 1024, device="meta"), sketches / "1.pt")
+    torch.save(torch.rand(1, 1024, dtype=torch.complex64), sketches / "2.pt")
+    torch.save(torch.nested.nested_tensor([torch.eye(32)]), sketches / "3.pt")
+    torch.save(torch.nested.nested_tensor([torch.eye(32)]), preprocessed / "mask" / ONE_HOT / "4.pt")
+    found = problems(preprocessed)
+    assert [(problem.kind, problem.entry) for problem in found] == [("corrupt", entry) for entry in (1, 2, 3, 4)]
+
+
 def test_malicious_files_are_told_of_and_not_run(preprocessed: Path, tmp_path: Path) -> None:
     torch.save(Malicious(tmp_path / "sentinel"), preprocessed / "mask" / ONE_HOT / "2.pt")
     torch.save(Malicious(tmp_path / "sentinel"), preprocessed / "sketch/sketch_1x1024_tensor/3.pt")
@@ -219,6 +244,9 @@ def test_a_caption_file_elsewhere(raw: Path, tmp_path: Path) -> None:
     other.write_text(json.dumps({f"{number}.jpg": "He." for number in range(5)}))
     (found,) = problems(raw, captions=other)
     assert (found.kind, found.entry) == ("missing", 5)
+    for wrong in (tmp_path / "nowhere.json", tmp_path):
+        with pytest.raises(InputError, match=r"captions .*cannot be read"):
+            check(raw, captions=wrong, processes=1)
 
 
 def test_prepared_data(raw: Path, tmp_path: Path) -> None:
@@ -236,6 +264,50 @@ def test_prepared_data(raw: Path, tmp_path: Path) -> None:
     assert "cannot be read" in found[1].found
     (tmp_path / "out" / INDEX).write_text("{}")
     with pytest.raises(InputError, match=r"index\.json is damaged"):
+        check(tmp_path / "out")
+
+
+@pytest.mark.parametrize("form", ["parquet", "webdataset"])
+def test_prepared_data_of_which_the_index_tells_wrong(raw: Path, tmp_path: Path, form: Any) -> None:
+    Preparation(raw, size=SIDE, shard_size=3, format=form).write(tmp_path / "out", processes=1)
+    assert problems(tmp_path / "out") == []
+    path = tmp_path / "out" / INDEX
+    index = json.loads(path.read_text())
+    index["shards"][1]["rows"] = 900
+    path.write_text(json.dumps(index))
+    (found,) = problems(tmp_path / "out")
+    assert (found.kind, found.file) == ("corrupt", index["shards"][1]["file"])
+    assert "2 rows instead of 900" in found.found
+    assert found.expected.startswith("900 rows of SHA-256 ")
+
+
+@pytest.mark.parametrize("content", ["{}", "[1", '{"pages": []}', '{"shards": []}', "[" * 100_000])
+def test_an_index_of_something_else(raw: Path, tmp_path: Path, content: str) -> None:
+    for folder in (raw, tmp_path):
+        (folder / INDEX).write_text(content)
+    assert check(raw, processes=1).layout == "raw"
+    with pytest.raises(InputError, match="no CelebA-HQ images"):
+        check(tmp_path, processes=1)
+
+
+@pytest.mark.parametrize("form", ["parquet", "webdataset"])
+def test_prepared_data_of_another_kind_with_the_right_checksum(raw: Path, tmp_path: Path, form: Any) -> None:
+    index = Preparation(raw, size=SIDE, format=form).write(tmp_path / "out", processes=1)
+    record = json.loads((tmp_path / "out" / INDEX).read_text())
+    shard = tmp_path / "out" / index.shards[0].file
+    shard.write_bytes(b"PAR1" * 400)
+    record["shards"][0].update(size=shard.stat().st_size, sha256=sha256(shard))
+    (tmp_path / "out" / INDEX).write_text(json.dumps(record))
+    (found,) = problems(tmp_path / "out")
+    assert (found.kind, found.file) == ("corrupt", shard.name)
+    assert "is damaged" in found.found
+    assert "\n" not in found.found
+
+
+def test_a_library_that_is_not_installed(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Preparation(raw, size=SIDE).write(tmp_path / "out", processes=1)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(InputError, match="needs the library pyarrow"):
         check(tmp_path / "out")
 
 

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pickle
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -151,7 +152,7 @@ def test_other_settings(raw: Path, tmp_path: Path) -> None:
     prepared = PreparedShards(tmp_path)
     assert [example.name for example in prepared] == ["5366", "5367", "5369"]
     assert prepared[0].alternatives["text"][0] == "All of 5366."
-    assert index.settings["without"] == [5368, 5384]
+    assert index.settings.without == (5368, 5384)
     cost = preparation.forecast()
     written = sum(shard.size for shard in index.shards)
     assert cost.seconds > 0
@@ -164,6 +165,11 @@ def test_published_sketches_are_kept_on_request(tmp_path: Path, keep: bool) -> N
     Preparation(root, size=SIDE, keep_sketches=keep).write(tmp_path / "out", processes=1)
     example = PreparedShards(tmp_path / "out")[0]
     assert (example.conditions["sketch"] == draw_edges(example.image)).all() != keep
+
+
+def test_published_sketches_that_there_are_not(raw: Path) -> None:
+    with pytest.raises(InputError, match=r"no published sketches.*sketch/\*/12\.pt.*keep_sketches"):
+        Preparation(raw, keep_sketches=True)
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # webdataset leaves them to the garbage collector
@@ -366,6 +372,106 @@ def test_wrong_uses_of_prepared_data(written: Path, tmp_path: Path) -> None:
     (tmp_path / INDEX).write_text(json.dumps(index))
     with pytest.raises(InputError, match=r"damaged or of another version \(shards\.0\.file"):
         PreparedShards(tmp_path)
+
+
+def test_wrong_numbers_of_processes(raw: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="at least one process is needed, not 0"):
+        Preparation(raw, size=48).write(tmp_path / "out", processes=0)
+    assert not (tmp_path / "out").exists()
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change what an index tells."""
+    index = json.loads((folder / INDEX).read_text())
+    change(index)
+    (folder / INDEX).write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda index: index["shards"][0].update(rows=10**9), r"shards\.0\.rows"),
+        (lambda index: index["shards"].append(index["shards"][0]), "shards: .*twice"),
+        (lambda index: index["settings"].pop("size"), r"settings\.size"),
+        (lambda index: index["settings"].update(size=10**9), r"settings\.size"),
+        (lambda index: index.update(modalities=["smell"]), r"modalities\.0"),
+    ],
+)
+def test_indexes_that_cannot_be(
+    written: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object], told: str
+) -> None:
+    shutil.copy(written / INDEX, tmp_path)
+    edit(tmp_path, change)
+    with pytest.raises(InputError, match=rf"index\.json is damaged or of another version \({told}"):
+        read_index(tmp_path)
+
+
+def test_rows_that_a_shard_has_not(raw: Path, written: Path, tmp_path: Path) -> None:
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    edit(tmp_path, lambda index: index["shards"][0].update(rows=6))
+    with pytest.raises(InputError, match=r"train-00000.*is damaged: 5 rows instead of 6; run codiff data prepare"):
+        PreparedShards(tmp_path)
+    Preparation(raw, size=48, shard_size=5).write(tmp_path, processes=1)
+    assert whole(tmp_path) == whole(written)
+
+
+def rewritten(folder: Path, change: Callable[[Any], Any], **options: Any) -> PreparedShards:
+    """The train split with a first shard of other contents, of which the index knows the size."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = folder / f"{FILES[0]}.parquet"
+    parquet.write_table(change(parquet.read_table(path)), path, **options)
+    edit(folder, lambda index: index["shards"][0].update(size=path.stat().st_size))
+    return PreparedShards(folder)
+
+
+def small_png() -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def other_column(name: str, value: Any) -> Callable[[Any], Any]:
+    def change(table: Any) -> Any:
+        column = table.column_names.index(name)
+        return table.set_column(column, name, [[value] * table.num_rows])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "told"),
+    [
+        (lambda table: table.drop_columns(["mask"]), {}, "mask of row 1 cannot be read"),
+        (lambda table: table, {"row_group_size": 1}, None),
+        (other_column("mask", {"bytes": b"\x89PNG\r\n\x1a\nhalf"}), {}, "mask of row 1.*damaged PNG"),
+        (other_column("mask", {"bytes": None}), {}, "mask of row 1 is no picture"),
+        (other_column("mask", "x"), {}, "mask of row 1 is no picture"),
+        (other_column("image", {"bytes": small_png()}), {}, "image of row 1.*4 x 4 pixels instead of 48 x 48"),
+        (other_column("captions", None), {}, "captions of row 1 are no words"),
+        (other_column("captions", [3]), {}, "captions of row 1 are no words"),
+    ],
+)
+def test_shards_of_other_contents(
+    written: Path, tmp_path: Path, change: Callable[[Any], Any], options: dict[str, Any], told: str | None
+) -> None:
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    example = rewritten(tmp_path, change, **options)[0]
+    if told is None:
+        assert (example.image == PreparedShards(written)[0].image).all()
+        return
+    with pytest.raises(InputError, match=rf"train-00000.*{told}"):
+        _ = example.image, example.conditions
+
+
+def test_bytes_that_changed_within_a_shard(written: Path, tmp_path: Path) -> None:
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / f"{FILES[0]}.parquet"
+    content = bytearray(path.read_bytes())
+    contents = len(content) - 8 - int.from_bytes(content[-8:-4], "little")  # where the table of contents begins
+    content[4:contents] = bytes(contents - 4)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"train-00000.*name of row 1 cannot be read.*run codiff data prepare again"):
+        PreparedShards(tmp_path)[0]
 
 
 def test_workers_that_are_ended_from_outside(raw: Path, tmp_path: Path) -> None:
