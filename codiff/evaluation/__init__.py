@@ -1,1 +1,1 @@
-"""Metrics, one a file, each usable on its own."""
+"""Metrics, one a file, each usable on its own; docs/metrics.md says what each tells."""

@@ -1,11 +1,11 @@
-"""Bootstrap confidence intervals of means, alone and paired."""
+"""Bootstrap confidence intervals of means, alone and paired, and of what is measured on whole sets."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import bootstrap
 
 from codiff.errors import InputError
@@ -15,7 +15,7 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its 95% interval."""
+    """A mean, or what was measured on a whole set, with its 95% interval."""
 
     mean: float
     low: float
@@ -54,3 +54,34 @@ def difference_interval(first: ArrayLike, second: ArrayLike, *, seed: int = 0) -
     if a.shape != b.shape:
         raise InputError(f"paired values must be of equal number, got {a.shape} and {b.shape}")
     return mean_interval(a - b, seed=seed)
+
+
+def resample_counts(number: int, resamples: int, *, seed: int = 0) -> NDArray[np.int64]:
+    """How often each of `number` items is drawn in each bootstrap resample: (resamples, number), each row's sum is
+    `number` (Efron & Tibshirani, 1993, chapter 6).
+
+    Raises:
+        InputError: fewer than two resamples, or no items.
+    """
+    if number < 1 or resamples < 2:
+        raise InputError(f"a bootstrap needs items and at least 2 resamples, not {number} and {resamples}")
+    return np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=resamples)
+
+
+def set_interval(value: float, replicates: ArrayLike, *, centred: bool = False) -> Estimate:
+    """What a whole set gave, with the percentile interval of what its resamples gave.
+
+    Args:
+        replicates: one value per resample.
+        centred: move the replicates so that their mean is `value`. Distances between sets need it: a resample holds
+            repetitions, is therefore farther from everything, and its own percentiles would miss the value.
+
+    Raises:
+        InputError: values that are not finite.
+    """
+    found = np.asarray(replicates, dtype=np.float64)
+    if not np.isfinite(found).all() or not np.isfinite(value):
+        raise InputError("a value or a resample's value is not finite: too small a set, or broken features")
+    shift = value - float(found.mean()) if centred else 0.0
+    low, high = (float(bound) + shift for bound in np.quantile(found, [0.025, 0.975]))
+    return Estimate(value, low, high)

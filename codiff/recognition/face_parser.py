@@ -29,6 +29,12 @@ class FaceParser(ModelMixin, ConfigMixin):
             nn.PixelShuffle(2),
         )
 
+    @property
+    def classes(self) -> int:
+        """How many classes it tells apart."""
+        number: int = self.config.classes
+        return number
+
     def features(self, images: Tensor) -> list[Tensor]:
         """Intermediate features of images (batch, 3, h, w) in [-1, 1], fine to coarse."""
         features: list[Tensor] = self.encoder(images)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from codiff.errors import InputError
+from codiff.recognition.weights import read_state
 
 # Convolutions by stage; their last activations are what perceptual losses compare.
 _STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -45,10 +45,9 @@ class VGG16(nn.Module):
         """
         path = Path(path).expanduser()
         try:
-            reader = load_file if path.suffix == ".safetensors" else _load_pickle
             state = {
                 name.removeprefix("features."): value
-                for name, value in reader(path).items()
+                for name, value in read_state(path).items()
                 if name.startswith("features.")
             }
             model = cls()
@@ -67,8 +66,3 @@ class VGG16(nn.Module):
                 found.append(hidden)
             hidden = layer(hidden)
         return [*found, hidden]
-
-
-def _load_pickle(path: Path) -> dict[str, Tensor]:
-    state: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
-    return state
