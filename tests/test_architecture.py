@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("data",),
     ("recognition",),
     (ROOT,),  # codiff/__init__.py: what is exported stands above it
-    ("training", "editing", "evaluation"),
+    ("training", "editing", "evaluation", "study"),
     ("convert",),
     ("cli",),
     ("web",),

@@ -15,6 +15,7 @@ from codiff.cli.faces import faces
 from codiff.cli.generate import generate
 from codiff.cli.modality_options import chosen_modalities, condition_options, with_conditions
 from codiff.cli.show import INTERRUPTED, WRONG_INPUT, debugging, failed, quiet, stoppable, tell
+from codiff.cli.study import study
 from codiff.cli.train import assemble, train
 
 _DESCRIPTION = """Faces from a caption, a mask and a sketch together, by models trained separately, one a modality.
@@ -56,6 +57,7 @@ def build(options: Mapping[str, str]) -> typer.Typer:
     for command in (with_conditions(generate, options), faces, train, assemble, convert):
         app.command(command.__name__, help=_flowing(command.__doc__ or ""))(command)
     app.add_typer(data, name="data")
+    app.add_typer(study, name="study")
     return app
 
 
