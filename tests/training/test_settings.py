@@ -132,7 +132,7 @@ VAE: dict[str, Any] = {"channels": [8, 16], "groups": 8, "crop": 32, "data": {"s
         ("crop=128", "crop 128 is larger than the pictures, data.size 64"),
         ("crop=33", "crop and data.size must be divisible by 2"),
         ("groups=16", r"channels \[8, 16\] must be divisible by groups 16"),
-        ("perceptual.vgg=x", r"perceptual\.vgg.*: Input should be 'face_parser' or 'attribute_classifier'"),
+        ("perceptual.vgg=x", r"perceptual\.vgg.*: Input should be 'face_parser', 'attribute_classifier' or 'vgg16'"),
         ("kl_weight=-1", "kl_weight: "),
     ],
 )
