@@ -33,7 +33,7 @@ def random_model(kind: Any, arguments: Mapping[str, Any], dtype: torch.dtype, de
     """A model with random weights, made without its slow initialisation."""
     with torch.device("meta"):
         model = kind(**arguments)
-    model = model.to_empty(device=device).to(dtype)
+    model = torch.nn.Module.to(model.to_empty(device=device), dtype)  # diffusers' own warns of fp32 modules
     generator = torch.Generator(device).manual_seed(0)
     for value in model.parameters():
         if value.ndim > 1:
@@ -164,8 +164,8 @@ def set_attention(models: Models, way: str) -> None:
 def seconds_of(models: Models, runs: Mapping[str, Run], rounds: int) -> dict[str, float]:
     """Best of several rounds for each way, in turn. Ours keeps the projections of its conditions from one round to the
     next, as an image keeps them from one step to the next."""
-    sampling = copy_context()
-    sampling.run(constant_conditions().__enter__)
+    sampling, constant = copy_context(), constant_conditions()
+    sampling.run(constant.__enter__)
     best: dict[str, float] = {}
     for number in range(rounds + 1):
         for way, run in runs.items():
@@ -180,6 +180,7 @@ def seconds_of(models: Models, runs: Mapping[str, Run], rounds: int) -> dict[str
             spent = time.perf_counter() - started
             if number:  # the first round warms up
                 best[way] = min(best.get(way, spent), spent)
+    sampling.run(constant.__exit__, None, None, None)
     return best
 
 
