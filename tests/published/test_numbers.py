@@ -253,7 +253,7 @@ def test_any_number_of_steps(golden: Golden, steps: int) -> None:
     grid = golden.pipe._scheduler_copy(steps).timesteps
     assert len(grid) == steps
     assert grid.max() <= 999
-    assert grid.min() == 1
+    assert grid.min() == (0 if steps == 1000 else 1)  # as many steps as timesteps leave no room for the offset
 
 
 def test_a_grid_that_begins_too_low_is_told(golden: Golden) -> None:
