@@ -7,11 +7,12 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from codiff.errors import InputError
@@ -46,6 +47,33 @@ def written_aside(path: str | Path) -> Iterator[Path]:
         raise InputError(_explain(path, known, written)) from error
     finally:
         _remove(temporary)
+
+
+@contextmanager
+def locked(folder: Path, lock: Path, busy: Callable[[], str] | None = None) -> Iterator[None]:
+    """Hold a lock file, so that only one process at a time writes into a folder.
+
+    Args:
+        folder: what messages name.
+        lock: the file; its folder is made where it is missing.
+        busy: what to tell where another process holds it; None to wait until it is free.
+
+    Raises:
+        InputError: another process holds it, or the folder cannot be written.
+    """
+    held = FileLock(lock, timeout=-1 if busy is None else 0)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held.acquire()
+    except Timeout as error:
+        assert busy is not None
+        raise InputError(busy()) from error
+    except OSError as error:
+        raise InputError(f"cannot write into {folder}: {error.strerror or error}. Choose another folder.") from error
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def recover(folder: str | Path, name: str | None = None) -> None:

@@ -17,6 +17,13 @@ _NUMBERS = (
 )
 
 
+def refused_reference(error: Exception) -> str | None:
+    """The code that a file refers to and that `torch.load(weights_only=True)` did not run; None where that was not why
+    it failed."""
+    found = re.search(r"GLOBAL (\S+)", str(error))
+    return found[1] if found else None
+
+
 def load_tensor(path: Path, what: str) -> Tensor:
     """The one tensor in a `.pt` file: dense, of real numbers, on the CPU, without gradient, of any shape.
 
@@ -37,9 +44,9 @@ def load_tensor(path: Path, what: str) -> Tensor:
     try:
         value = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # the unpickler raises whatever a foreign byte leads it to
-        forbidden = re.search(r"GLOBAL (\S+)", str(error))
+        forbidden = refused_reference(error)
         if forbidden:
-            reason = f"it holds code or objects ({forbidden[1]}), which were not run; only a plain tensor is loaded"
+            reason = f"it holds code or objects ({forbidden}), which were not run; only a plain tensor is loaded"
         else:
             reason = f"not a PyTorch file, or damaged; it looks like {looks_like(head)}"
         raise InputError(f"{what} {str(path)!r}: {reason}. Save it again with torch.save(tensor, path)") from error

@@ -4,16 +4,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from celeba import write_preprocessed, write_raw
+from command_line import Command, command, refused
 
-from codiff.cli import main
 from codiff.data.prepared import PreparedShards, read_index
 
-Command = Callable[..., tuple[int, str, str]]
 TOO_MANY = str(4 * (os.cpu_count() or 1) + 1)  # processes, and yet few enough for a machine that would start them
 
 
@@ -22,27 +20,12 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     """Calls the command line in an empty folder: exit code, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
 
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main([*map(str, arguments)])
-        return code, *capsys.readouterr()
-
-    return call
+    return command(capsys)
 
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_raw(tmp_path_factory.mktemp("raw"), range(12))
-
-
-def refused(result: tuple[int, str, str], *parts: str) -> None:
-    """One line that names these parts, exit code 2, nothing on standard output."""
-    code, said, told = result
-    assert (code, said) == (2, "")
-    assert told.startswith("error: ")
-    assert told.count("\n") == 1, told
-    for part in parts:
-        assert part in told
 
 
 def test_check_of_whole_data(run: Command, raw: Path) -> None:

@@ -1,16 +1,13 @@
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import Command, command, refused
 from test_study import METHODS, picture, respond
 
-from codiff.cli import main
 from codiff.study.key import read_key
 from codiff.study.making import Study
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -24,12 +21,7 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     captions = {f"face-{number}.png": f"Caption {number}" for number in range(4)}
     (tmp_path / "captions.json").write_text(json.dumps(captions))
 
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main([*map(str, arguments)])
-        return code, *capsys.readouterr()
-
-    return call
+    return command(capsys)
 
 
 @pytest.fixture
@@ -43,15 +35,6 @@ def hand_in(study: Study, home: Path, seed: int, **kwargs: Any) -> Path:
     path = home / "study" / "answers" / f"{seed}.json"
     path.write_text(json.dumps(respond(study, seed, "Walrus", **kwargs)))
     return path
-
-
-def refused(result: tuple[int, str, str], *parts: str) -> None:
-    code, said, told = result
-    assert (code, said) == (2, "")
-    assert told.startswith("error: ")
-    assert told.count("\n") == 1, told
-    for part in parts:
-        assert part in told
 
 
 def test_make_tells_what_participants_are_in_for(run: Command, tmp_path: Path) -> None:

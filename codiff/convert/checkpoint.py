@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
 import zlib
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from codiff.errors import InputError
 from codiff.image_files import looks_like
+from codiff.tensor_files import refused_reference
 
 STATE = "state_dict"
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the number that older files begin with
@@ -82,11 +82,10 @@ def _is_plain(entry: tuple[Any, Any]) -> bool:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    told = str(error)
-    forbidden = re.search(r"(?:GLOBAL|[Uu]nsupported \w+:?) (?!GLOBAL)([\w.]+)", told)
+    forbidden = refused_reference(error)
     if forbidden is not None:
         return (
-            f"{path} refers to {forbidden[1]}, which no published checkpoint does; nothing in the file was run. Do not "
+            f"{path} refers to {forbidden}, which no published checkpoint does; nothing in the file was run. Do not "
             "open it elsewhere; get the file from its source"
         )
     if isinstance(error, (OSError, MemoryError)):

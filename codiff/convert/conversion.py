@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from diffusers import DDIMScheduler
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 from codiff import CollaborativePipeline, Collaborators, DynamicDiffusers
@@ -20,7 +19,7 @@ from codiff.convert.schedule import schedule_buffers
 from codiff.convert.sources import Source, find_sources, kind_of, parts_of
 from codiff.convert.weights import write_weights
 from codiff.errors import InputError
-from codiff.files import recover, write_json, written_aside
+from codiff.files import locked, recover, write_json, written_aside
 from codiff.modalities.word_pieces import word_piece_tokenizer
 from codiff.model_files import replaceable, write_checksums
 
@@ -85,20 +84,14 @@ def convert(
 @contextmanager
 def _alone(output: Path) -> Iterator[None]:
     """Only one process writes a folder; what a killed one left half done is removed."""
-    lock = FileLock(output.with_name(f".{output.name}.lock"), timeout=0)
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as error:
-        raise InputError(f"{output} is being written by another process; wait for it, or give another one") from error
-    except OSError as error:
-        raise InputError(f"cannot write {output}: {error.strerror or error}; choose another folder") from error
-    try:
-        recover(output.parent, output.name)
-        yield
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
+    lock = output.with_name(f".{output.name}.lock")
+    busy = f"{output} is being written by another process; wait for it, or give another one"
+    with locked(output, lock, lambda: busy):
+        try:
+            recover(output.parent, output.name)
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def _check(source: Source, buffers: Mapping[str, Tensor], description: Description) -> dict[str, Any]:

@@ -7,13 +7,12 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 from rich.progress import track
 
@@ -21,7 +20,7 @@ from codiff.data.face_attributes import Face, sample_face
 from codiff.data.face_captions import caption
 from codiff.data.face_renderer import check_size, render
 from codiff.errors import InputError
-from codiff.files import recover, write_json, written_aside
+from codiff.files import locked, recover, write_json, written_aside
 
 TRAIN_FACES, VALIDATION_FACES = 27_000, 3_000
 SPLITS = {"train": range(TRAIN_FACES), "validation": range(TRAIN_FACES, TRAIN_FACES + VALIDATION_FACES)}
@@ -125,7 +124,7 @@ class ProceduralFaces(Sequence[FaceExample]):
 
     def _fill(self, home: Path, processes: int) -> None:
         """Render all faces into a new folder; whoever else wants the same waits and finds it done."""
-        with _alone(home):
+        with locked(home.parent, home.with_name(f".{home.name}.lock")):
             recover(home.parent, home.name)
             if not home.exists():
                 with written_aside(home) as partial:
@@ -148,20 +147,6 @@ class ProceduralFaces(Sequence[FaceExample]):
                 for name, file in files.items():
                     file.write(chunk[name].tobytes())
         write_json(folder / "faces.json", {"split": self.split, "size": self.size, "faces": len(self)})
-
-
-@contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    """Only one process at a time; the others wait."""
-    try:
-        home.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(home.with_name(f".{home.name}.lock")).acquire()
-    except OSError as error:
-        raise InputError(
-            f"cannot write into {home.parent}: {error.strerror or error}. Choose another folder."
-        ) from error
-    with lock:
-        yield
 
 
 def _render_chunk(task: tuple[range, int]) -> dict[str, NDArray[np.uint8]]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from filelock import FileLock, Timeout
 from PIL import ExifTags, Image
 
 from codiff.data.celeba_captions import PAPER_ATTRIBUTES
@@ -24,7 +23,7 @@ from codiff.data.extras import library
 from codiff.data.prepared import INDEX, Format, Index, Settings, Shard, read_index, sha256, verify
 from codiff.data.workers import count_workers, workers
 from codiff.errors import InputError
-from codiff.files import recover, write_json, written_aside
+from codiff.files import locked, recover, write_json, written_aside
 from codiff.modalities.mask import MASK_PALETTE
 
 OnProgress = Callable[[int, int], None]
@@ -337,14 +336,7 @@ def _is_whole(folder: Path, shard: Shard) -> bool:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Only one process writes into a folder; what a killed one left half done is removed."""
-    lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as error:
-        raise InputError(f"{folder} is in use by another process; wait for it, or choose another folder") from error
-    except OSError as error:
-        raise InputError(f"cannot write into {folder}: {error.strerror or error}; choose another folder") from error
-    with lock:
+    busy = f"{folder} is in use by another process; wait for it, or choose another folder"
+    with locked(folder, folder / ".lock", lambda: busy):
         recover(folder)
         yield

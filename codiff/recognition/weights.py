@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from codiff.errors import InputError
+from codiff.tensor_files import refused_reference
 
 _SHOWN = 3
 
@@ -30,8 +30,8 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         state: Any = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # whatever a foreign file leads a reader to
         told = (str(error).strip() or type(error).__name__).splitlines()[0]
-        forbidden = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it refers to {forbidden[1]}; nothing in it was run" if forbidden else told
+        forbidden = refused_reference(error)
+        reason = f"it refers to {forbidden}; nothing in it was run" if forbidden else told
         raise InputError(f"{path} cannot be read: {reason}. Download it again from its source") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path} holds no state dict of tensors; give the weights alone, not a whole checkpoint")

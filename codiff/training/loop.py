@@ -21,13 +21,12 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, send_to_device
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from codiff.errors import InputError
-from codiff.files import recover, write_json, written_aside
+from codiff.files import locked, recover, write_json, written_aside
 from codiff.training.attention import Float32Attention
 from codiff.training.checkpoint import load_checkpoint, save_checkpoint
 from codiff.training.curves import draw_curves
@@ -80,28 +79,25 @@ class _Signals:
 
 
 @contextmanager
-def locked(output: Path) -> Iterator[None]:
+def alone(output: Path) -> Iterator[None]:
     """Only one training writes into a folder; what a killed one left half done there is put in order.
 
     Raises:
         InputError: another process trains there, or nothing can be written there.
     """
-    owner, lock = output / "owner.json", FileLock(output / ".lock", timeout=0)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as error:
-        raise InputError(f"{output} is in use by {_owner(owner)}; wait for it or train into another folder") from error
-    except OSError as error:
-        raise InputError(f"cannot write into {output}: {error.strerror or error}. Choose another folder.") from error
-    try:
-        recover(output)
-        recover(output / "samples")
-        write_json(owner, {"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")})
-        yield
-    finally:
-        owner.unlink(missing_ok=True)
-        lock.release()
+    owner = output / "owner.json"
+
+    def busy() -> str:
+        return f"{output} is in use by {_owner(owner)}; wait for it or train into another folder"
+
+    with locked(output, output / ".lock", busy):
+        try:
+            recover(output)
+            recover(output / "samples")
+            write_json(owner, {"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")})
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
 
 
 def _owner(path: Path) -> str:
@@ -377,7 +373,7 @@ def train(stage: Stage, output: str | Path, *, allow_changes: bool = False) -> P
     """
     output = Path(output)
     processes = PartialState(cpu=_on_cpu())
-    with locked(output) if processes.is_main_process else nullcontext():
+    with alone(output) if processes.is_main_process else nullcontext():
         processes.wait_for_everyone()  # until the first process has the lock and has put the folder in order
         try:
             Trainer(stage, output, allow_changes=allow_changes).run()
