@@ -14,9 +14,8 @@ from torch.overrides import TorchFunctionMode
 class Float32Attention(TorchFunctionMode):
     """A context in which scaled dot-product attention computes in float32, whatever autocast says.
 
-    Measured on CPUs with bfloat16 matrix units (torch 2.13): the backward pass of fused attention takes three to ten
-    times as long in bfloat16 as in float32 (64 x 4 heads x 256 x 256 x 16: 68 ms against 18), which is 40% of a
-    collaborator's training step.
+    On CPUs the backward pass of fused attention in bfloat16 is several times slower than in float32, and then most of
+    what a collaborator's training step spends on attention: `python -m benchmarks.attention` shows both.
     """
 
     def __torch_function__(
