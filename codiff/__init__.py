@@ -3,9 +3,12 @@
 from codiff.autoencoder import StemAutoencoderKL
 from codiff.collaborator import Collaborator, Collaborators
 from codiff.composition import (
+    Additive,
+    AdditiveCollaborative,
     Blended,
     Collaborative,
     Composition,
+    GuidanceSum,
     Mean,
     Weighted,
     cosine_decay,
@@ -27,6 +30,8 @@ from codiff.sampling import Step, sample
 __version__ = "0.1.0"
 
 __all__ = [
+    "Additive",
+    "AdditiveCollaborative",
     "AttributeClassifier",
     "Blended",
     "Collaborative",
@@ -42,6 +47,7 @@ __all__ = [
     "DynamicDiffusers",
     "FaceParser",
     "Guidance",
+    "GuidanceSum",
     "InputError",
     "InputNotice",
     "Mean",

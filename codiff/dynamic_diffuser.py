@@ -11,6 +11,8 @@ from torch import Tensor
 from codiff.conditional_unet import ConditionalUNet
 from codiff.model_dict import ModelDict
 
+ACTIVATIONS = ("softmax", "softplus")
+
 
 class DynamicDiffuser(ModelMixin, ConfigMixin):
     """A small time-conditional UNet from (x_t, t, c_m) to an influence logit per latent pixel.
@@ -20,11 +22,15 @@ class DynamicDiffuser(ModelMixin, ConfigMixin):
     Args:
         unet_config: arguments of diffusers' `UNet2DConditionModel` with `out_channels` 1.
         spatial: channels of the map that the tokens are read as besides cross-attention, see `ConditionalUNet`.
+        activation: what turns the logits into influences, from training on: "softmax" over the modalities as in the
+            paper, or "softplus" of each alone (`AdditiveCollaborative`).
     """
 
     @register_to_config
-    def __init__(self, unet_config: dict[str, Any], spatial: int = 0) -> None:
+    def __init__(self, unet_config: dict[str, Any], spatial: int = 0, activation: str = "softmax") -> None:
         super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
         if unet_config.get("out_channels") != 1:
             raise ValueError("a dynamic diffuser predicts one logit per pixel: unet_config must have out_channels = 1")
         self.network = ConditionalUNet(unet_config, spatial)

@@ -249,7 +249,7 @@ def influence_strips(
     """Each modality's influence over the steps, a row each in its own colour, with its mean below each map.
 
     Args:
-        influences: modality -> (steps, h, w) in [0, 1], summing to 1 over the modalities.
+        influences: modality -> (steps, h, w), 0 or more; drawn full where they are 1 or more.
         timesteps: what each step is called.
         most: so many steps are shown, the first and the last among them.
     """

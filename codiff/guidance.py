@@ -30,10 +30,11 @@ class Guidance:
         conditional = self.denoiser(latents, timestep, conditions)
         if self.scale == 1.0:
             return conditional
-        avoided = {m: _repeated(self.unconditional[m], len(tokens)) for m, tokens in conditions.items()}
+        avoided = {m: repeated(self.unconditional[m], len(tokens)) for m, tokens in conditions.items()}
         base = self.denoiser(latents, timestep, avoided).sample
         return DenoiserOutput(base + self.scale * (conditional.sample - base), conditional.influences)
 
 
-def _repeated(tokens: Tensor, batch: int) -> Tensor:
+def repeated(tokens: Tensor, batch: int) -> Tensor:
+    """Tokens of batch 1, or of this batch, for a batch."""
     return tokens.expand(batch, *tokens.shape[1:])

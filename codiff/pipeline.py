@@ -22,7 +22,7 @@ from torch import Tensor
 
 from codiff.autoencoder import autoencoder_class
 from codiff.collaborator import Collaborators
-from codiff.composition import Collaborative, Composition, check_modalities
+from codiff.composition import Composition, check_modalities, learned_rule, rule
 from codiff.dynamic_diffuser import DynamicDiffusers
 from codiff.errors import InputError, InputNotice
 from codiff.files import written_aside
@@ -37,7 +37,7 @@ _MOST_SIGNAL = 0.01
 _COARSE = 0.1  # of the training timesteps: coarser grids begin low, too, but nobody expects much of them
 _NO_GUIDANCE = (
     "this model was trained without condition dropout, so it does not know what no condition means: images get worse "
-    "with a guidance other than 1"
+    "with a guidance other than 1, and with rules that add to what no condition gives"
 )
 Generators = torch.Generator | list[torch.Generator] | None
 
@@ -160,7 +160,7 @@ class CollaborativePipeline(DiffusionPipeline):
         Args:
             conditions: modality -> raw condition, or a list of them; any subset of `modalities`.
             num_inference_steps: 1 up to the scheduler's training timesteps.
-            composition: how the collaborators are combined; None for `Collaborative`.
+            composition: how the collaborators are combined; None for what the dynamic diffusers were trained for.
             guidance_scale: classifier-free guidance of each collaborator; 1 switches it off.
             negative_conditions: what to move away from instead of "no condition"; a subset of the conditions'
                 modalities.
@@ -180,8 +180,9 @@ class CollaborativePipeline(DiffusionPipeline):
             raise InputError(f"unknown output_type {output_type!r}; expected one of {', '.join(OUTPUT_TYPES)}")
         check_modalities(conditions, self.collaborators)
         if composition is None:
-            composition = Collaborative(self.collaborators, self.dynamic_diffusers or {})
-        if guidance_scale != 1.0 and not self.config.condition_dropout:
+            diffusers = self.dynamic_diffusers or {}
+            composition = rule(learned_rule(diffusers), self.collaborators, diffusers)
+        if (guidance_scale != 1.0 or composition.needs_unconditional) and not self.config.condition_dropout:
             warnings.warn(_NO_GUIDANCE, InputNotice, stacklevel=2)
         scheduler = self._scheduler_copy(num_inference_steps)
         tokens = self._encode(conditions)

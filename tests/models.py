@@ -58,11 +58,11 @@ def collaborator(modality: str, *, seed: int = 0, encoder_name: str | None = Non
     return model.eval()
 
 
-def dynamic_diffuser(*, seed: int = 0, spatial: int = 0) -> DynamicDiffuser:
+def dynamic_diffuser(*, seed: int = 0, spatial: int = 0, activation: str = "softmax") -> DynamicDiffuser:
     """A random dynamic diffuser, with logits large enough for influences far from equal."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = DynamicDiffuser(DYNAMIC_UNET, spatial)
+        model = DynamicDiffuser(DYNAMIC_UNET, spatial, activation)
         model.network.unet.conv_out.weight.data.mul_(4.0)
     return model.eval()
 
@@ -73,9 +73,12 @@ def new_collaborators(modalities: Iterable[str] = MODALITIES) -> Collaborators:
     return Collaborators.of(models).eval()
 
 
-def new_dynamic_diffusers(modalities: Iterable[str] = MODALITIES) -> DynamicDiffusers:
+def new_dynamic_diffusers(modalities: Iterable[str] = MODALITIES, activation: str = "softmax") -> DynamicDiffusers:
     """Random dynamic diffusers; the mask's also reads its tokens as a map."""
-    models = {m: dynamic_diffuser(seed=100 + seed, spatial=2 * (m == "mask")) for seed, m in enumerate(modalities)}
+    models = {
+        m: dynamic_diffuser(seed=100 + seed, spatial=2 * (m == "mask"), activation=activation)
+        for seed, m in enumerate(modalities)
+    }
     return DynamicDiffusers.of(models).eval()
 
 

@@ -1,16 +1,19 @@
 import math
 from collections.abc import Mapping
+from functools import cache
 from itertools import combinations
 
 import pytest
 import torch
 from models import (
+    DYNAMIC_UNET,
     FEATURES,
     MODALITIES,
     collaborator,
     collaborators,
     dynamic_diffuser,
     dynamic_diffusers,
+    new_dynamic_diffusers,
     noise,
     numbered,
     raw_batch,
@@ -20,19 +23,25 @@ from models import (
 from torch import Tensor
 
 from codiff import (
+    Additive,
+    AdditiveCollaborative,
     Blended,
     Collaborative,
     Composition,
     Conditions,
     DenoiserOutput,
+    DynamicDiffuser,
+    DynamicDiffusers,
+    GuidanceSum,
     InputError,
     Mean,
     Weighted,
     cosine_decay,
     official_recipe,
 )
-from codiff.composition import RULES, Influences, rule
+from codiff.composition import RULES, Influences, learned_rule, rule
 
+ADDING = ("additive", "guidance-sum")
 SUBSETS = [subset for size in (1, 2, 3) for subset in combinations(MODALITIES, size)]
 
 
@@ -45,6 +54,19 @@ def _no_gradients() -> object:
 @pytest.fixture(scope="module")
 def tokens() -> dict[str, Tensor]:
     return collaborators().encode(raw_batch(2))
+
+
+@cache
+def adding() -> DynamicDiffusers:
+    return new_dynamic_diffusers(activation="softplus")
+
+
+def ready(name: str) -> Composition:
+    """A rule of this name over the tiny models, told what no condition is."""
+    models = collaborators()
+    diffusers = adding() if name == "additive" else dynamic_diffusers()
+    nothing = models.unconditional(models.encode(raw_batch(1)))
+    return rule(name, models, diffusers).guided(nothing, 1.0)
 
 
 def total(influences: Mapping[str, Tensor]) -> Tensor:
@@ -100,8 +122,9 @@ class TestCollaborative:
         x, t = noise(), timesteps(700, 3)
         expected = models[modality](x, t, conditions).sample
         for name in RULES:
-            output = rule(name, models, dynamic_diffusers())(x, t, conditions)
-            assert torch.equal(output.sample, expected), name
+            output = ready(name)(x, t, conditions)
+            torch.testing.assert_close(output.sample, expected, msg=name)
+            assert name in ADDING or torch.equal(output.sample, expected), name
             assert torch.equal(influences_of(output)[modality], torch.ones(2, 1, 4, 4)), name
         assert torch.equal(Collaborative(models, {})(x, t, conditions).sample, expected)
 
@@ -229,18 +252,19 @@ class TestFixedRules:
 class TestRules:
     @pytest.mark.parametrize("name", RULES)
     def test_every_rule_runs(self, name: str, tokens: dict[str, Tensor]) -> None:
-        output = rule(name, collaborators(), dynamic_diffusers())(noise(), timesteps(900, 10), tokens)
+        output = ready(name)(noise(), timesteps(900, 10), tokens)
         assert output.sample.shape == (2, 4, 4, 4)
         assert output.sample.isfinite().all()
-        torch.testing.assert_close(total(influences_of(output)), torch.ones(2, 1, 4, 4))
+        if name not in ADDING:
+            torch.testing.assert_close(total(influences_of(output)), torch.ones(2, 1, 4, 4))
 
     def test_rules_differ(self, tokens: dict[str, Tensor]) -> None:
-        outputs = [rule(n, collaborators(), dynamic_diffusers())(noise(), timesteps(900, 10), tokens) for n in RULES]
+        outputs = [ready(name)(noise(), timesteps(900, 10), tokens) for name in RULES]
         for one, other in combinations(outputs, 2):
             assert not torch.allclose(one.sample, other.sample)
 
     def test_unknown_rule(self) -> None:
-        with pytest.raises(InputError, match="unknown composition 'median'; known: collaborative, mean"):
+        with pytest.raises(InputError, match="unknown composition 'median'; known: collaborative, additive, mean"):
             rule("median", collaborators(), dynamic_diffusers())
 
     def test_unknown_and_no_modality(self, tokens: dict[str, Tensor]) -> None:
@@ -258,6 +282,66 @@ class TestRules:
 
         models, x, t = collaborators(), noise(), timesteps(900, 10)
         assert torch.equal(Last(models)(x, t, tokens).sample, models["sketch"](x, t, tokens).sample)
+
+
+class TestAdditive:
+    def test_influences_of_one_are_a_product_of_experts(self, tokens: dict[str, Tensor]) -> None:
+        models, x, t = collaborators(), noise(), timesteps(900, 10)
+        nothing = models.unconditional(tokens)
+        given = torch.stack([models[m](x, t, tokens).sample for m in tokens])
+        base = torch.stack([models[m](x, t, {m: nothing[m].expand_as(tokens[m])}).sample for m in tokens])
+        output = GuidanceSum(models).guided(nothing, 1.5)(x, t, tokens)
+        torch.testing.assert_close(output.sample, base.mean(dim=0) + 1.5 * (given - base).sum(dim=0))
+
+    @pytest.mark.parametrize("scale", [1.0, 2.0])
+    def test_influences_that_sum_to_one_are_the_guided_composition(
+        self, scale: float, tokens: dict[str, Tensor]
+    ) -> None:
+        class Shared(Additive):
+            def influences(self, latents: Tensor, timestep: Tensor, conditions: Conditions) -> Influences:
+                return Collaborative(self.collaborators, dynamic_diffusers()).influences(latents, timestep, conditions)
+
+        models, x, t = collaborators(), noise(), timesteps(900, 10)
+        nothing = models.unconditional(tokens)
+        expected = Collaborative(models, dynamic_diffusers()).guided(nothing, scale)(x, t, tokens)
+        torch.testing.assert_close(Shared(models).guided(nothing, scale)(x, t, tokens).sample, expected.sample)
+
+    def test_influences_are_the_softplus_of_each_logit_alone(self, tokens: dict[str, Tensor]) -> None:
+        models, diffusers, x, t = collaborators(), adding(), noise(), timesteps(900, 10)
+        influences = AdditiveCollaborative(models, diffusers).influences(x, t, tokens)
+        for modality, share in influences.items():
+            logits = diffusers[modality](x, t, tokens[modality])
+            torch.testing.assert_close(share, torch.log1p(torch.exp(logits)))
+        fewer = {m: tokens[m] for m in list(tokens)[:2]}
+        again = AdditiveCollaborative(models, diffusers).influences(x, t, fewer)
+        assert all(torch.equal(again[m], influences[m]) for m in fewer)
+
+    def test_influences_weigh_both_the_base_and_the_directions(self, tokens: dict[str, Tensor]) -> None:
+        models, x, t = collaborators(), noise(), timesteps(900, 10)
+        nothing = {m: value.expand_as(tokens[m]) for m, value in models.unconditional(tokens).items()}
+        rule_ = AdditiveCollaborative(models, adding())
+        shares = rule_.influences(x, t, tokens)
+        base = {m: models[m](x, t, nothing).sample for m in tokens}
+        expected = sum(shares[m] * base[m] for m in tokens) / total(shares)
+        expected = expected + 2 * sum(shares[m] * (models[m](x, t, tokens).sample - base[m]) for m in tokens)
+        torch.testing.assert_close(rule_.guided(nothing, 2.0)(x, t, tokens).sample, expected)
+
+    def test_it_needs_to_know_what_no_condition_is(self, tokens: dict[str, Tensor]) -> None:
+        with pytest.raises(InputError, match=r"GuidanceSum adds to the unconditional estimate: call guided"):
+            GuidanceSum(collaborators())(noise(), timesteps(900, 10), tokens)
+
+    def test_dynamic_diffusers_mean_nothing_under_the_other_activation(self) -> None:
+        with pytest.raises(InputError, match=r"trained with softmax .* applies softplus: use collaborative"):
+            AdditiveCollaborative(collaborators(), dynamic_diffusers())
+        with pytest.raises(InputError, match=r"trained with softplus .* applies softmax: use additive"):
+            Collaborative(collaborators(), adding())
+        with pytest.raises(ValueError, match="activation must be one of softmax, softplus"):
+            DynamicDiffuser(DYNAMIC_UNET, activation="relu")
+
+    def test_a_model_knows_its_rule(self) -> None:
+        assert learned_rule(dynamic_diffusers()) == "collaborative"
+        assert learned_rule(adding()) == "additive"
+        assert learned_rule({}) == "collaborative"
 
 
 class TestCosineDecay:

@@ -13,6 +13,8 @@ import codiff
 PACKAGE = Path(codiff.__file__).parent
 
 EXPORTED = [
+    "Additive",
+    "AdditiveCollaborative",
     "AttributeClassifier",
     "Blended",
     "Collaborative",
@@ -28,6 +30,7 @@ EXPORTED = [
     "DynamicDiffusers",
     "FaceParser",
     "Guidance",
+    "GuidanceSum",
     "InputError",
     "InputNotice",
     "Mean",

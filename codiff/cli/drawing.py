@@ -17,7 +17,7 @@ import codiff
 from codiff.cli.outputs import Outputs, is_file, name_for, save_png, shown, slug
 from codiff.cli.requests import Request
 from codiff.cli.schedulers import name_of
-from codiff.composition import Collaborative, Composition, rule
+from codiff.composition import AdditiveCollaborative, Collaborative, Composition, rule
 from codiff.errors import InputError
 from codiff.figures import Card, evenly, influence_overlays, influence_strips, on_paper, overview, strip
 from codiff.pipeline import CollaborativePipeline, CollaborativePipelineOutput, generators
@@ -160,7 +160,8 @@ def composition_of(pipe: CollaborativePipeline, name: str, request: Request) -> 
         InputError: it needs dynamic diffusers, which the model does not have.
     """
     composition = rule(name, pipe.collaborators, pipe.dynamic_diffusers or {})
-    if isinstance(composition, Collaborative) and pipe.dynamic_diffusers is None and len(request.conditions) > 1:
+    predicted = isinstance(composition, Collaborative | AdditiveCollaborative)
+    if predicted and pipe.dynamic_diffusers is None and len(request.conditions) > 1:
         raise InputError(f"{name} needs dynamic diffusers, which this model does not have; use --composition mean")
     return composition
 

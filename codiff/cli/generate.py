@@ -18,7 +18,7 @@ from codiff.cli.outputs import check_writable
 from codiff.cli.requests import Request, check_seed, read_batch
 from codiff.cli.schedulers import SCHEDULERS, check_sampling, check_scheduler, scheduler_named
 from codiff.cli.show import no_notes, progress, tell
-from codiff.composition import RULES, check_modalities
+from codiff.composition import RULES, check_modalities, learned_rule
 from codiff.errors import InputError
 from codiff.model_files import find_model
 from codiff.pipeline import CollaborativePipeline
@@ -45,7 +45,9 @@ def generate(
     guidance: Annotated[
         float | None, _sampling("1 follows the conditions plainly, more follows closer; 2 where the model allows it.")
     ] = None,
-    composition: Annotated[str, _sampling(f"{', '.join(RULES)}.", metavar="NAME")] = "collaborative",
+    composition: Annotated[
+        str | None, _sampling(f"{', '.join(RULES)}; or what the model was trained for.", metavar="NAME")
+    ] = None,
     eta: Annotated[float, _sampling("Noise of ddim, 0 to 1.")] = 0.0,
     letterbox: Annotated[bool, _sampling("Pad pictures that are not square.", "--letterbox")] = False,
     snap: Annotated[bool, _sampling("Take a palette's nearest colour where colours are off.", "--snap")] = False,
@@ -66,7 +68,7 @@ def generate(
     """
     _check_numbers(count, steps, guidance, eta)
     check_scheduler(scheduler)
-    if composition not in RULES:
+    if composition not in (None, *RULES):
         raise InputError(f"unknown composition {composition!r}; known: {', '.join(RULES)}")
     check_writable(out)
     folder = find_model(model)
@@ -78,6 +80,7 @@ def generate(
     relax(pipe, letterbox=letterbox, snap=snap)
     if guidance is None:
         guidance = GUIDANCE if pipe.config.condition_dropout else 1.0
+    composition = composition or learned_rule(pipe.dynamic_diffusers or {})
     sampling = {"steps": steps, "guidance": guidance, "composition": composition, "eta": eta}
     settings = settings_of(pipe, folder, model, sampling)
     wanted = {"influences": influences, "overlay": influences, "intermediates": intermediates}

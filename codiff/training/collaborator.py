@@ -21,6 +21,7 @@ from codiff.guidance import Guidance
 from codiff.loss import denoising_loss
 from codiff.pixels import to_uint8
 from codiff.sampling import sample
+from codiff.training.initial import start_collaborator
 from codiff.training.prepared import PreparedConditions, PreparedLatents
 from codiff.training.settings import LoopSettings, Settings
 from codiff.training.stage import Stage
@@ -158,35 +159,6 @@ def build_collaborator(settings: CollaboratorSettings, latent_channels: int) -> 
     model = Collaborator(
         settings.modality, settings.encoder_config, settings.unet_config, settings.encoder, settings.spatial
     )
-    if settings.initial is None:
-        return model
-    try:
-        source = Collaborator.from_pretrained(Path(settings.initial).expanduser())
-    except OSError as error:
-        raise InputError(f"initial: {settings.initial} holds no collaborator: {error}") from error
-    parts = ["network"]
-    if source.encoder.name == model.encoder.name:
-        parts.append("encoder")
-        model.encoder.load_assets(Path(settings.initial).expanduser())  # weights mean nothing without their vocabulary
-    shared = sum(_copy_weights(source.get_submodule(part), model.get_submodule(part)) for part in parts)
-    if not shared:
-        raise InputError(f"the collaborator in {settings.initial} shares no weight with this one")
+    if settings.initial is not None:
+        start_collaborator(model, settings.initial)
     return model
-
-
-def _copy_weights(source: torch.nn.Module, target: torch.nn.Module) -> int:
-    """Copy the weights of the same name and shape; how many there are."""
-    wanted = target.state_dict()
-    found = {key: _widened(value, wanted[key]) for key, value in source.state_dict().items() if key in wanted}
-    found = {key: value for key, value in found.items() if value.shape == wanted[key].shape}
-    target.load_state_dict(found, strict=False)
-    return len(found)
-
-
-def _widened(value: Tensor, target: Tensor) -> Tensor:
-    """A convolution's weights for additional input channels, which start at zero."""
-    if value.ndim != 4 or value.shape[1] >= target.shape[1] or value.shape[0] != target.shape[0]:
-        return value
-    widened = torch.zeros_like(target)
-    widened[:, : value.shape[1]] = value
-    return widened

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,11 +13,13 @@ from pydantic import Field
 from torch import Tensor
 
 from codiff.collaborator import Collaborators
-from codiff.composition import Collaborative
+from codiff.composition import Composition, learned_rule, rule
 from codiff.data.example import Examples
+from codiff.denoiser import Conditions
 from codiff.dynamic_diffuser import DynamicDiffuser, DynamicDiffusers
 from codiff.loss import denoising_loss
 from codiff.training.collaborator import PICTURED, by_noise_level, draw_noise, sampled_images
+from codiff.training.initial import start_dynamic_diffusers
 from codiff.training.prepared import PreparedConditions, PreparedLatents, weights_digest
 from codiff.training.settings import LoopSettings, Settings
 from codiff.training.stage import Stage
@@ -30,19 +32,25 @@ class DynamicDiffusersSettings(Settings):
         unet_config: see `DynamicDiffuser`.
         spatial: modality -> channels of its map, see `DynamicDiffuser`; 0 where it is not named.
         schedule: as the collaborators'.
+        activation: "softmax" as in the paper, or "softplus" for `AdditiveCollaborative`, whose collaborators must have
+            been trained with condition dropout.
         modality_dropout: probability that a modality is absent from a batch (two always stay), so that subsets work.
+        initial: folder of dynamic diffusers whose weights of the same modality, name and shape are the start; None for
+            random ones.
         loop: see `LoopSettings`.
     """
 
     unet_config: dict[str, Any]
     spatial: dict[str, int] = Field(default={})
     schedule: dict[str, Any]
+    activation: Literal["softmax", "softplus"] = "softmax"
     modality_dropout: float = Field(default=0.3, ge=0, lt=1)
+    initial: str | None = None
     loop: LoopSettings
 
 
 class DynamicDiffusersStage(Stage):
-    """Algorithm 1 of arXiv:2304.10530: || eps - sum_m I_m (.) eps_m ||^2, the collaborators frozen."""
+    """Algorithm 1 of arXiv:2304.10530: || eps - sum_m I_m (.) eps_m ||^2 (or of `Additive`), collaborators frozen."""
 
     name = "dynamic diffusers"
     settings: DynamicDiffusersSettings
@@ -63,8 +71,13 @@ class DynamicDiffusersStage(Stage):
         self.frozen = [vae, collaborators]
         torch.manual_seed(settings.loop.seed)
         self.model = DynamicDiffusers.of(
-            {m: DynamicDiffuser(settings.unet_config, settings.spatial.get(m, 0)) for m in collaborators}
+            {
+                m: DynamicDiffuser(settings.unet_config, settings.spatial.get(m, 0), settings.activation)
+                for m in collaborators
+            }
         )
+        if settings.initial is not None:
+            start_dynamic_diffusers(self.model, settings.initial)
         self.schedule = DDPMScheduler(**settings.schedule)
         self.latents = PreparedLatents(vae, examples, cache)
         self.fingerprint = f"{self.latents.fingerprint}, {weights_digest(collaborators)}"
@@ -80,9 +93,13 @@ class DynamicDiffusersStage(Stage):
         with torch.no_grad():
             tokens = {modality: self.collaborators[modality].encoder(inputs[modality]) for modality in present}
         noise, timesteps = draw_noise(latents, self.schedule, generator)
-        composition = Collaborative(self.collaborators, self.model)
-        loss = denoising_loss(composition, self.schedule, latents, tokens, noise, timesteps)
+        loss = denoising_loss(self._composition(tokens, 1.0), self.schedule, latents, tokens, noise, timesteps)
         return {"loss": loss.mean(), **by_noise_level(loss, timesteps, self.schedule)}
+
+    def _composition(self, tokens: Conditions, guidance: float) -> Composition:
+        """The rule that the dynamic diffusers are trained for."""
+        composition = rule(learned_rule(self.model), self.collaborators, self.model)
+        return composition.guided(self.collaborators.unconditional(tokens), guidance)
 
     def _present(self, generator: torch.Generator) -> list[str]:
         """The modalities of one batch: at least two, where there are two."""
@@ -102,9 +119,9 @@ class DynamicDiffusersStage(Stage):
         inputs = self.batch(torch.arange(min(PICTURED, self.examples)), generator)[1]
         device = self.model.device
         tokens = {m: self.collaborators[m].encoder(values.to(device)) for m, values in inputs.items()}
-        unconditional = self.collaborators.unconditional(tokens)
-        composition = Collaborative(self.collaborators, self.model).guided(unconditional, 2.0)
-        images = sampled_images(composition, self.vae, self.schedule, tokens, self.latents.mean.shape[1:])
+        images = sampled_images(
+            self._composition(tokens, 2.0), self.vae, self.schedule, tokens, self.latents.mean.shape[1:]
+        )
         rows = []
         for modality, value in inputs.items():
             shown = [self.collaborators[modality].encoder.picture(row[None], images.shape[1]) for row in value]

@@ -155,6 +155,7 @@ def _collaborator(preset: Preset, runs: Path, modality: str | None, overrides: l
 def _dynamic_diffusers(preset: Preset, runs: Path, modality: str | None, overrides: list[str]) -> Stage:  # noqa: ARG001
     stage_overrides = [override for override in overrides if not override.startswith("data.")]
     settings = _settings(DynamicDiffusersSettings, preset, preset["dynamic-diffusers"], stage_overrides)
+    _check_folders({"initial": settings.initial})
     vae = open_trained(AutoencoderKL, folder_of(runs, "vae"))
     names = list(preset[COLLABORATOR])
     models = {name: open_trained(Collaborator, folder_of(runs, COLLABORATOR, name)) for name in names}

@@ -409,8 +409,12 @@ def dynamic_stage(faces: Sequence[FaceExample], modalities: Sequence[str], **set
     return DynamicDiffusersStage(chosen, models.autoencoder(), faces, Collaborators.of(collaborators), None)
 
 
-def test_dynamic_diffusers_learn_while_collaborators_stay(tmp_path: Path, faces: list[FaceExample]) -> None:
-    stage = dynamic_stage(faces, ("mask", "sketch"), loop={**LOOP, "steps": 25, "log_every": 10**6})
+@pytest.mark.parametrize("activation", ["softmax", "softplus"])
+def test_dynamic_diffusers_learn_while_collaborators_stay(
+    activation: str, tmp_path: Path, faces: list[FaceExample]
+) -> None:
+    loop = {**LOOP, "steps": 25, "log_every": 10**6}
+    stage = dynamic_stage(faces, ("mask", "sketch"), activation=activation, loop=loop)
     # One collaborator that is wrong and one that estimates nothing, which is better: there is something to learn.
     stage.collaborators["mask"].network.unet.conv_out.weight.data.mul_(12.0)
     stage.collaborators["sketch"].network.unet.conv_out.weight.data.zero_()
@@ -419,6 +423,7 @@ def test_dynamic_diffusers_learn_while_collaborators_stay(tmp_path: Path, faces:
     assert weights_of(stage.collaborators) == before
     loaded = DynamicDiffusers.from_pretrained(tmp_path / "model")
     assert list(loaded) == ["mask", "sketch"]
+    assert {loaded[modality].config.activation for modality in loaded} == {activation}
     assert weights_of(loaded) == weights_of(stage.model)
     assert pictured(tmp_path) == (8, 3)
 
@@ -455,6 +460,33 @@ def test_absent_modalities_are_not_computed(faces: list[FaceExample]) -> None:
         called.clear()
         stage.losses(batch, seeded(seed))
         assert sorted(called) == sorted(2 * stage._present(seeded(seed)))
+
+
+def test_dynamic_diffusers_to_start_from(tmp_path: Path, faces: list[FaceExample]) -> None:
+    source = dynamic_stage(faces, ("mask", "sketch"))
+    source.save(tmp_path)
+    loop = {**LOOP, "seed": 1}
+    started, random = (
+        dynamic_stage(faces, ("text", "sketch", "mask"), initial=initial, spatial={"mask": 2, "sketch": 3}, loop=loop)
+        for initial in (str(tmp_path), None)
+    )
+    assert weights_of(started.model["mask"]) == weights_of(source.model["mask"])
+    assert weights_of(started.model["text"]) == weights_of(random.model["text"])
+    old, new = (stage.model["sketch"].network.unet.conv_in.weight for stage in (source, started))
+    assert torch.equal(new[:, : models.CHANNELS], old)
+    assert new.shape[1] == models.CHANNELS + 3
+    assert not new[:, models.CHANNELS :].any()
+
+
+def test_dynamic_diffusers_that_cannot_be_started_from(tmp_path: Path, faces: list[FaceExample]) -> None:
+    with pytest.raises(InputError, match=r"initial: .*nowhere holds no dynamic diffusers"):
+        dynamic_stage(faces, ("mask", "sketch"), initial=str(tmp_path / "nowhere"))
+    models.autoencoder().save_pretrained(tmp_path / "vae")
+    with pytest.raises(InputError, match=r"initial: .*vae holds no dynamic diffusers"):
+        dynamic_stage(faces, ("mask", "sketch"), initial=str(tmp_path / "vae"))
+    dynamic_stage(faces, ("mask", "sketch")).save(tmp_path / "others")
+    with pytest.raises(InputError, match="for mask, sketch, share no weight with these, for text"):
+        dynamic_stage(faces, ("text",), initial=str(tmp_path / "others"))
 
 
 # -- prepared data -----------------------------------------------------------------------------------------------------
