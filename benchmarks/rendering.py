@@ -1,0 +1,78 @@
+"""How fast faces are drawn: `python -m benchmarks.rendering`.
+
+Draws the first faces of the training split into a cache, several times, with one process and with all cores, and once
+more one by one on the fly. Prints and saves faces per second with bootstrap 95% intervals over the repetitions, and
+the speed of all cores as a ratio to one process in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from codiff.data.faces import ProceduralFaces
+from codiff.evaluation.intervals import mean_interval
+from codiff.files import written_aside
+
+
+def cached(faces: int, processes: int) -> None:
+    """Draw into a new cache."""
+    with tempfile.TemporaryDirectory() as folder:
+        ProceduralFaces("train", 128, limit=faces).cached(folder, processes=processes)
+
+
+def on_the_fly(faces: int) -> None:
+    """Draw face by face, as a training without a cache does."""
+    for example in ProceduralFaces("train", 128, limit=faces):
+        assert example.image.shape == (128, 128, 3)
+
+
+def rates(draw: Callable[[], None], faces: int, repetitions: int) -> list[float]:
+    """Faces per second of each repetition."""
+    found = []
+    for _ in range(repetitions):
+        started = time.perf_counter()
+        draw()
+        found.append(faces / (time.perf_counter() - started))
+    return found
+
+
+def main() -> None:
+    """Measure, print and save."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--faces", type=int, default=1000)
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("docs/rendering.md"))
+    arguments = parser.parse_args()
+    cores, faces = os.cpu_count() or 1, arguments.faces
+    ways: dict[str, Callable[[], None]] = {
+        "into a cache, 1 process": lambda: cached(faces, 1),
+        f"into a cache, {cores} processes": lambda: cached(faces, cores),
+        "on the fly, 1 process": lambda: on_the_fly(faces),
+    }
+    measured = {name: mean_interval(rates(draw, faces, arguments.repetitions)) for name, draw in ways.items()}
+    baseline = next(iter(measured.values())).mean
+    lines = [
+        f"The first {faces} training faces at 128 x 128 with masks and sketches, {arguments.repetitions} times, "
+        f"{cores} CPU cores ({platform.machine()}). Faces per second with bootstrap 95% intervals.",
+        "",
+        "| how | faces per second | ratio |",
+        "|---|---|---|",
+        *(
+            f"| {name} | {rate.mean:.0f} [{rate.low:.0f}, {rate.high:.0f}] | {rate.mean / baseline:.2f} |"
+            for name, rate in measured.items()
+        ),
+    ]
+    text = "\n".join(lines) + "\n"
+    with written_aside(arguments.out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
