@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("data",),
     ("recognition",),
     (ROOT,),  # codiff/__init__.py: what is exported stands above it
+    ("photos", "credentials"),
     ("training", "editing", "evaluation", "study"),
     ("convert",),
     ("cli",),
