@@ -23,10 +23,11 @@ from codiff.cli.generate import generate
 from codiff.cli.modality_options import condition_options
 from codiff.cli.outputs import read_metadata, slug
 from codiff.cli.schedulers import SCHEDULERS, scheduler_named
+from codiff.credentials import read_origin
 from codiff.modalities.mask import MASK_PALETTE
 
 TEXT = "A man has a long beard"
-QUICK = ("--count", "1", "--steps", "2")
+QUICK = ("--count", "1", "--steps", "2", "--no-credentials")
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +124,14 @@ def test_metadata_tell_how_an_image_was_made(run: Runner, mask: Path) -> None:
     expected = {"model": "tiny", "steps": 2, "scheduler": "euler", "guidance": 3.0, "composition": "mean", "eta": 0.0}
     assert {key: metadata["settings"][key] for key in expected} == expected
     assert str(mask.parent) not in json.dumps(metadata)
+
+
+def test_pictures_are_signed_unless_that_is_switched_off(run: Runner) -> None:
+    signed = read_origin(run("--text", TEXT, "--count", 1, "--steps", 1, "--json").images[0]["image"])
+    assert signed is not None
+    assert signed.intact
+    assert signed.record["conditions"]["text"]["given"] == TEXT
+    assert read_origin(run("--text", "a young woman", *QUICK, "--json").images[0]["image"]) is None
 
 
 def test_influences_and_intermediates_are_drawn_for_each_image(run: Runner, mask: Path) -> None:
@@ -480,14 +489,12 @@ def test_signals_stop_a_batch_between_whole_files(run: Runner, number: signal.Si
 def test_an_interruption_while_a_file_is_written_leaves_no_half_file(
     run: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save = Image.Image.save
-
-    def interrupted(picture: Image.Image, path: Path, **kwargs: Any) -> None:
-        save(picture, path, **kwargs)
-        path.write_bytes(path.read_bytes()[:50])
+    def interrupted(path: Path, content: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(content[:50])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Image.Image, "save", interrupted)
+    monkeypatch.setattr(Path, "write_bytes", interrupted)
     assert run("--text", TEXT, *QUICK).code == 130
     assert list(Path("out").iterdir()) == []
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 import codiff
-from codiff.cli.outputs import Outputs, is_file, name_for, save_png, shown, slug
+from codiff.cli.outputs import Outputs, Signer, is_file, name_for, save_png, shown, slug
 from codiff.cli.requests import Request
 from codiff.cli.schedulers import name_of
 from codiff.composition import AdditiveCollaborative, Collaborative, Composition, rule
@@ -174,7 +174,9 @@ def runs_of(task: Task) -> int:
     return -(-len(task.outputs.seeds) // AT_ONCE)
 
 
-def draw(pipe: CollaborativePipeline, task: Task, settings: Settings, on_step: OnStep) -> None:
+def draw(
+    pipe: CollaborativePipeline, task: Task, settings: Settings, on_step: OnStep, signer: Signer | None = None
+) -> None:
     """Sample a task's images and write all its files; `on_step` is called with the number of each step."""
     outputs, pictures = task.outputs, []
     for start in range(0, len(outputs.seeds), AT_ONCE):
@@ -183,12 +185,13 @@ def draw(pipe: CollaborativePipeline, task: Task, settings: Settings, on_step: O
         pictures += result.images
         for place, seed in enumerate(seeds):
             metadata = {"seed": seed, **_metadata(task, settings)}
-            save_png(result.images[place], outputs.image(seed), metadata)
+            save_png(result.images[place], outputs.image(seed), metadata, signer)
             for kind, figure in _figures(pipe, result, place, timesteps, outputs.figures).items():
-                save_png(figure, outputs.figure(seed, kind), {"figure": kind, **metadata})
+                save_png(figure, outputs.figure(seed, kind), {"figure": kind, **metadata}, signer)
     captions = [f"seed {seed}" for seed in outputs.seeds]
     grid = overview(_cards(pipe, task), pictures, captions, str(settings), _SIDE)
-    save_png(grid, outputs.grid, {"figure": "grid", "seeds": list(outputs.seeds), **_metadata(task, settings)})
+    overall = {"figure": "grid", "seeds": list(outputs.seeds), **_metadata(task, settings)}
+    save_png(grid, outputs.grid, overall, signer)
 
 
 def _sampled(

@@ -14,7 +14,7 @@ import typer
 import codiff
 from codiff.cli.drawing import Settings, Task, draw, open_device, plan, relax, runs_of, settings_of
 from codiff.cli.modality_options import DEFAULT_MODEL, modalities_of
-from codiff.cli.outputs import check_writable
+from codiff.cli.outputs import Signer, check_writable, signer_of
 from codiff.cli.requests import Request, check_seed, read_batch
 from codiff.cli.schedulers import SCHEDULERS, check_sampling, check_scheduler, scheduler_named
 from codiff.cli.show import no_notes, progress, tell
@@ -56,6 +56,9 @@ def generate(
     influences: Annotated[bool, _output("Also draw which model influenced what.", "--influences")] = False,
     intermediates: Annotated[bool, _output("Also draw what each step foresees.", "--intermediates")] = False,
     batch: Annotated[Path | None, _output("Many sets of conditions, one JSON object a line.", metavar="FILE")] = None,
+    credentials: Annotated[
+        bool, _output("Sign the pictures: Content Credentials.", "--credentials/--no-credentials")
+    ] = True,
     as_json: Annotated[bool, _output("Print a summary on standard output.", "--json")] = False,
 ) -> None:
     """Generate images that follow any subset of a model's conditions, together.
@@ -85,8 +88,9 @@ def generate(
     settings = settings_of(pipe, folder, model, sampling)
     wanted = {"influences": influences, "overlay": influences, "intermediates": intermediates}
     figures = [kind for kind, is_wanted in wanted.items() if is_wanted]
+    signer = signer_of(credentials)
     tasks = [plan(pipe, request, settings, out, count, figures) for request in requests]
-    summary = _run(pipe, settings, tasks, resume=batch is not None)
+    summary = _run(pipe, settings, tasks, signer, resume=batch is not None)
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
 
@@ -110,7 +114,9 @@ def _requests(folder: Path, conditions: dict[str, str], batch: Path | None, seed
     return [Request(conditions, seed)]
 
 
-def _run(pipe: CollaborativePipeline, settings: Settings, tasks: list[Task], *, resume: bool) -> dict[str, Any]:
+def _run(
+    pipe: CollaborativePipeline, settings: Settings, tasks: list[Task], signer: Signer | None, *, resume: bool
+) -> dict[str, Any]:
     """Draw all tasks that are not done, telling how far it is; what there is then, for --json."""
     skipped = [resume and task.outputs.done() for task in tasks]
     todo = [task for task, skip in zip(tasks, skipped, strict=True) if not skip]
@@ -126,7 +132,7 @@ def _run(pipe: CollaborativePipeline, settings: Settings, tasks: list[Task], *, 
                 bar.update(line, advance=1, state=f"step {step} of {settings.steps}")
 
             with no_notes():  # conditions are read again; what was to be told of them was told
-                draw(pipe, task, settings, on_step)
+                draw(pipe, task, settings, on_step, signer)
     seconds = round(time.monotonic() - started, 1)
     for task in todo:
         tell(f"wrote {task.outputs.grid}")

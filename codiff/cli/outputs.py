@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, PngImagePlugin
 
+import codiff
+from codiff.cli.show import tell
+from codiff.credentials import can_sign, open_identity, signed
 from codiff.errors import InputError
 from codiff.files import written_aside
 
 METADATA_KEY = "codiff"
+Signer = Callable[[bytes, Mapping[str, Any]], bytes]
+"""(a PNG, its metadata) -> the PNG with Content Credentials."""
 
 
 def check_writable(folder: Path) -> None:
@@ -127,12 +134,31 @@ class Outputs:
         return read_metadata(path).get("digest") == self.digest
 
 
-def save_png(picture: Image.Image, path: Path, metadata: Mapping[str, Any]) -> None:
-    """Write a picture whole or not at all, with metadata as JSON in a tEXt chunk."""
-    info = PngImagePlugin.PngInfo()
+def save_png(picture: Image.Image, path: Path, metadata: Mapping[str, Any], signer: Signer | None = None) -> None:
+    """Write a picture whole or not at all, with metadata as JSON in a tEXt chunk, signed where there is a signer."""
+    info, png = PngImagePlugin.PngInfo(), io.BytesIO()
     info.add_text(METADATA_KEY, json.dumps(metadata))
+    picture.save(png, format="PNG", pnginfo=info)
+    content = png.getvalue() if signer is None else signer(png.getvalue(), metadata)
     with written_aside(path) as temporary:
-        picture.save(temporary, format="PNG", pnginfo=info)
+        temporary.write_bytes(content)
+
+
+def signer_of(wanted: bool, *, edited: bool = False) -> Signer | None:
+    """What signs the pictures of a command; None where that is not wanted or not installed, which is told.
+
+    Args:
+        edited: whether photos are edited, rather than pictures made.
+
+    Raises:
+        InputError: the identity to sign with is incomplete.
+    """
+    if not wanted:
+        return None
+    if not can_sign():
+        tell("note: pictures carry no Content Credentials; pip install 'codiff[provenance]' for signing them")
+        return None
+    return partial(signed, identity=open_identity(), version=codiff.__version__, edited=edited)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from codiff.files import locked, written_aside
 FOLDER_VARIABLE = "CODIFF_CREDENTIALS"
 """Environment variable: folder of a certificate chain `certificate.pem`, the signer's first, and its key `key.pem`."""
 
-_OWN = Path("~/.config/codiff/credentials")
 _YEARS = 10
 
 
@@ -41,7 +40,7 @@ def open_identity() -> Identity:
         InputError: the packages for signing are missing, or the files are.
     """
     given = os.environ.get(FOLDER_VARIABLE)
-    folder = Path(given or _OWN).expanduser()
+    folder = Path(given).expanduser() if given else _own_folder()
     if not given and not folder.exists():
         with locked(folder, folder.with_name(f".{folder.name}.lock")):
             if not folder.exists():
@@ -51,6 +50,11 @@ def open_identity() -> Identity:
     except OSError as error:
         hint = f"check {FOLDER_VARIABLE}" if given else "remove the folder, and a new identity is made"
         raise InputError(f"no identity to sign with: {error.filename}: {error.strerror}; {hint}") from error
+
+
+def _own_folder() -> Path:
+    configuration = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
+    return configuration / "codiff" / "credentials"
 
 
 def _make(folder: Path) -> None:

@@ -17,6 +17,7 @@ RECORD = {"model": "demo", "seed": 3, "conditions": {"text": "A man with a beard
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
     return tmp_path
 
