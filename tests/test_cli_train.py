@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from codiff import AttributeClassifier, CollaborativePipeline, FaceParser, InputError
@@ -282,6 +283,16 @@ def test_data_of_latent_stages_can_be_overridden(runs: Path, preset: Path) -> No
     assert (stage.examples, stage.loop.steps) == (3, 7)
     with pytest.raises(InputError, match="colour"):
         stage_for(tables, "collaborator", runs, "text", ["data.colour=1"])
+
+
+def test_dynamic_diffusers_start_from_trained_ones(runs: Path, preset: Path) -> None:
+    tables, home = read_preset(str(preset)), runs / "dynamic-diffusers" / "model"
+    stage = stage_for(tables, "dynamic-diffusers", runs, None, [f"initial={home}", "loop.seed=5"])
+    expected = load_file(next((home / "mask").glob("*.safetensors")))
+    found = dict(stage.model.get_submodule("models.mask").state_dict())
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    with pytest.raises(InputError, match="initial: nowhere is missing"):
+        stage_for(tables, "dynamic-diffusers", runs, None, ["initial=nowhere"])
 
 
 def test_the_shipped_preset_fits_every_stage(tmp_path: Path) -> None:

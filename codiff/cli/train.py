@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,14 @@ def train(
     ] = None,
     preset: Annotated[str, typer.Option(help=f"{', '.join(preset_names())}, or a .toml file.")] = "demo-128",
     modality: Annotated[str | None, typer.Option(help="Which collaborator.", show_default=False)] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of CelebA-HQ: raw, preprocessed, or written by codiff data prepare.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Of all stages; without: runs/PRESET.", show_default=False)
     ] = None,
@@ -36,15 +45,16 @@ def train(
     """Train one stage of a model, or go on where it was stopped.
 
     Order: face-parser, attribute-classifier, vae, a collaborator for each modality, dynamic-diffusers; then codiff
-    assemble. Every stage trains into a folder of its own below --out, with checkpoints, curves and sample pictures.
-    Ctrl-C saves; the same command goes on from there.
+    assemble. They train on procedural faces, or on CelebA-HQ in --data. Every stage trains into a folder of its own
+    below --out, with checkpoints, curves and sample pictures. Ctrl-C saves; the same command goes on from there.
     """
     tables = read_preset(preset)
     check_stage(tables, stage, modality)
     runs = out or Path("runs") / Path(preset).stem
     folder = folder_of(runs, stage, modality)
     check_writable(folder)
-    ready = stage_for(tables, stage, runs, modality, overrides or [])
+    changed = [*(overrides or []), *([] if data is None else [f"data.folder={_quoted(data)}"])]
+    ready = stage_for(tables, stage, runs, modality, changed)
     tell(
         f"{ready.name}: {ready.loop.steps} steps of {ready.loop.batch_size} of {ready.examples} examples, into {folder}"
     )
@@ -54,6 +64,11 @@ def train(
         tell(str(stopped))
         return
     tell(f"trained: {model}")
+
+
+def _quoted(path: Path) -> str:
+    """A path as a string in TOML."""
+    return json.dumps(str(path), ensure_ascii=False)
 
 
 def assemble(

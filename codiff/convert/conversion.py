@@ -16,7 +16,7 @@ from codiff.convert.checkpoint import check_whole, open_checkpoint
 from codiff.convert.description import PUBLISHED_NAMES, Description, preset_description, presets
 from codiff.convert.parts import Part, account, check_schedule
 from codiff.convert.schedule import schedule_buffers
-from codiff.convert.sources import Source, find_sources, kind_of, parts_of
+from codiff.convert.sources import Source, find_sources, kind_of, parts_of, told_by_name
 from codiff.convert.weights import write_weights
 from codiff.errors import InputError
 from codiff.files import locked, recover, write_json, written_aside
@@ -119,10 +119,14 @@ def _cause(source: Source, state: Mapping[str, Tensor], buffers: Mapping[str, Te
             except InputError:
                 continue
             return f"The file fits the preset {name}: the wrong preset or configuration was given"
-    absent = [m for m, published in PUBLISHED_NAMES.items() if m not in description.collaborators
-              and any(key.startswith(f"model.{published}_unet.") for key in state)]  # fmt: skip
-    if absent:
-        return f"It also has a model of {absent[0]}: give the --config that names it"
+    held = [modality for modality, published in PUBLISHED_NAMES.items()
+            if any(key.startswith(f"model.{published}_unet.") for key in state)]  # fmt: skip
+    described = told_by_name(source.path, description).collaborators
+    untold = [modality for modality in held if modality not in described]
+    if untold and untold[0] in description.optional:
+        return f"It also has a model of {untold[0]}, which its name must tell (..._codiff_{'_'.join(held)}.ckpt)"
+    if untold:
+        return f"It also has a model of {untold[0]}: give the --config that names it"
     return "The wrong preset or configuration was given, or it is a file of another model or a partial download"
 
 

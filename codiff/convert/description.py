@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -40,12 +40,14 @@ class Description:
         scheduler: of `DDIMScheduler`.
         collaborators: modality -> arguments of `Collaborator`.
         dynamic_diffuser: arguments of `DynamicDiffuser`, the same for all modalities; None where there are none.
+        optional: modalities that a collaborative file has only where its name tells of them.
     """
 
     vae: dict[str, Any]
     scheduler: dict[str, Any]
     collaborators: dict[str, dict[str, Any]]
     dynamic_diffuser: dict[str, Any] | None
+    optional: Sequence[str] = ()
 
 
 def presets() -> list[str]:
@@ -64,7 +66,7 @@ def preset_description(name: str) -> Description:
     if name not in presets():
         raise InputError(f"there is no preset {name!r} of a published model; there are {', '.join(presets())}")
     content = tomllib.loads((files("codiff") / "presets" / f"{name}.toml").read_text("utf-8"))["published"]
-    return Description(**{field: content.get(field) for field in Description.__dataclass_fields__})
+    return Description(**content)
 
 
 def yaml_description(path: Path) -> Description:

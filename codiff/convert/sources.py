@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -54,7 +54,8 @@ def find_sources(folder: Path, name: str, description: Description) -> tuple[lis
     chosen = _chosen(roles, description)
     if not chosen:
         present = ", ".join(path.name for path in files) or "no .ckpt files"
-        wanted = ", ".join(f"{name}_{modality}.ckpt" for modality in description.collaborators)
+        required = [modality for modality in description.collaborators if modality not in description.optional]
+        wanted = ", ".join(f"{name}_{modality}.ckpt" for modality in required)
         raise InputError(f"{folder} holds no {name}_codiff_mask_text.ckpt nor any of {wanted}; it holds {present}")
     unread = [path.name for path in files if path not in chosen.values()]
     return _sources(chosen, description), unread
@@ -94,6 +95,13 @@ def kind_of(state: Mapping[str, Tensor]) -> str | None:
     return VAE if "encoder.conv_in.weight" in state else None
 
 
+def told_by_name(path: Path, description: Description) -> Description:
+    """The description without the optional modalities that the name of a collaborative file does not tell of."""
+    left_out = set(description.optional) - _told_modalities(path)
+    kept = {name: found for name, found in description.collaborators.items() if name not in left_out}
+    return replace(description, collaborators=kept, optional=())
+
+
 def _told_modalities(path: Path) -> set[str]:
     return set(path.stem.rpartition("codiff_")[2].split("_"))
 
@@ -115,7 +123,7 @@ def parts_of(path: Path, role: str, description: Description) -> list[Part]:
         InputError: the description does not have it.
     """
     if role == COMPOSED:
-        return composed_parts(description)
+        return composed_parts(told_by_name(path, description))
     if role == VAE:
         return vae_parts(description)
     if role not in description.collaborators:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ MODALITIES = ("text", "mask", "sketch")
 VALIDATION = 3_000
 
 SMALLEST, LARGEST = 32, 1024
+_SAMPLES = 24  # examples that a fingerprint reads
 
 
 class CelebAHQ(Sequence[LazyExample]):
@@ -86,6 +88,39 @@ class CelebAHQ(Sequence[LazyExample]):
         self.indices = [index for index in ordered if index not in left_out][:limit]
         if not self.indices:
             raise InputError(f"{root}: its {split} split is empty, as it has {len(self.files.images)} images")
+
+    @cached_property
+    def pictures_fingerprint(self) -> str:
+        """Names the pictures alone. Two dozen of them are read; of the others the sizes of the files count.
+
+        Raises:
+            InputError: a file is missing, or one of those that are read is damaged.
+        """
+        digest = hashlib.sha256(
+            repr([(index, _bytes_of(self.files.entry(index).image)) for index in self.indices]).encode()
+        )
+        for item in self._samples():
+            digest.update(self[item].image.tobytes())
+        return f"celeba-hq-{self.size}-{self.split}-{len(self)}-{digest.hexdigest()[:16]}"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Names the pictures and their conditions, in the same manner; all captions count.
+
+        Raises:
+            InputError: a file is missing, or one of those that are read is damaged.
+        """
+        told = [self.modalities, self.draws_sketches, [self.wordings(index) for index in self.indices]]
+        digest = hashlib.sha256(repr(told if "text" in self.modalities else told[:-1]).encode())
+        for entry in map(self.files.entry, self.indices):
+            digest.update(repr((_bytes_of(entry.mask), sorted(entry.parts), _bytes_of(entry.sketch))).encode())
+        for item in self._samples():
+            for alternatives in self[item].alternatives.values():
+                digest.update(b"".join(np.asarray(raw).tobytes() for raw in alternatives))
+        return f"{self.pictures_fingerprint}-{digest.hexdigest()[:16]}"
+
+    def _samples(self) -> range:
+        return range(0, len(self), max(1, len(self) // _SAMPLES))
 
     def _uncaptioned(self) -> set[int]:
         return {index for index in self.files.images if not self.captions.get(index)}
@@ -174,6 +209,13 @@ def read_sketch(entry: Entry, size: int) -> NDArray[np.uint8]:
     """
     drawing = Image.fromarray(read_sketch_file(_existing(entry.sketch, entry, "sketch")))
     return np.array(drawing.resize((size, size), Image.Resampling.LANCZOS))
+
+
+def _bytes_of(path: Path | None) -> int:
+    try:
+        return 0 if path is None else path.stat().st_size
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _existing(path: Path | None, entry: Entry, what: str) -> Path:

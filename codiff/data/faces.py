@@ -22,8 +22,8 @@ from codiff.data.face_renderer import check_size, render
 from codiff.errors import InputError
 from codiff.files import locked, recover, write_json, written_aside
 
-TRAIN_FACES, VALIDATION_FACES = 27_000, 3_000
-SPLITS = {"train": range(TRAIN_FACES), "validation": range(TRAIN_FACES, TRAIN_FACES + VALIDATION_FACES)}
+SPLITS = {"train": range(27_000), "validation": range(27_000, 30_000), "tuning": range(30_000, 33_000)}
+"""Numbers of the faces. On "tuning" is chosen what no training chooses, so that validation faces choose nothing."""
 CAPTION_VARIANTS = 4
 _SHEETS = ("image", "mask", "sketch")
 _CHUNK = 100
@@ -55,7 +55,7 @@ class ProceduralFaces(Sequence[FaceExample]):
     """Faces of one split, rendered on the fly, or read from a cache once `cached` has filled it.
 
     Args:
-        split: "train" (27,000 faces) or "validation" (3,000).
+        split: "train" (27,000 faces), "validation" (3,000) or "tuning" (3,000).
         size: side in pixels, >= 32.
         limit: only the first so many faces.
 

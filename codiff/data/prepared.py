@@ -6,7 +6,7 @@ import hashlib
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -234,6 +234,19 @@ class PreparedShards(Sequence[LazyExample]):
         self._groups: dict[str, tuple[tuple[int, int], list[Any]]] = {}  # column -> the row group read last
         if not self._rows:
             raise InputError(f"{folder}: its {split} split has no rows")
+        self._split = split
+
+    @cached_property
+    def pictures_fingerprint(self) -> str:
+        """Names the pictures alone, by their rows and the checksums of their shards."""
+        told = self._rows, [(shard.file, shard.sha256) for shard in self._shards]
+        digest = hashlib.sha256(repr(told).encode()).hexdigest()
+        return f"prepared-{self.size}-{self._split}-{len(self)}-{digest[:16]}"
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the pictures and their conditions."""
+        return "-".join([self.pictures_fingerprint, *self.modalities])
 
     def _wanted(self, shard: Shard) -> list[int]:
         left_out = {*shard.uncaptioned} if "text" in self.modalities else ()

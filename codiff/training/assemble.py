@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,14 @@ def assemble(runs: Path, output: Path, *, half: bool = False) -> dict[str, float
         for name, kind in RECOGNITION.items()
         if (folder_of(runs, name.replace("_", "-")) / "model").is_dir()
     }
-    scheduler = DPMSolverMultistepScheduler.from_config(DDPMScheduler(**_schedule(runs, list(collaborators))).config)
+    trainings = {name: _recorded(folder_of(runs, COLLABORATOR, name)) for name in collaborators}
+    scheduler = DPMSolverMultistepScheduler.from_config(DDPMScheduler(**_schedule(trainings)).config)
     pipe = CollaborativePipeline(
-        vae.to(dtype), collaborators.to(dtype), dynamic_diffusers and dynamic_diffusers.to(dtype), scheduler
+        vae.to(dtype),
+        collaborators.to(dtype),
+        dynamic_diffusers and dynamic_diffusers.to(dtype),
+        scheduler,
+        condition_dropout=all(settings["condition_dropout"] for settings in trainings.values()),
     )
     with written_aside(output) as folder:
         pipe.save_pretrained(folder)
@@ -98,22 +104,21 @@ def _models(runs: Path) -> tuple[Collaborators, DynamicDiffusers | None]:
     ), dynamic_diffusers
 
 
-def _schedule(runs: Path, modalities: list[str]) -> dict[str, Any]:
+def _schedule(trainings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The noise schedule that all collaborators were trained with."""
-    schedules = {name: _recorded_schedule(folder_of(runs, COLLABORATOR, name)) for name in modalities}
-    first = schedules[modalities[0]]
-    for name, schedule in schedules.items():
-        if schedule != first:
-            raise InputError(
-                f"the collaborators of {modalities[0]} and {name} were trained with different noise schedules"
-            )
-    return first
+    first, *others = trainings
+    for name in others:
+        if trainings[name]["schedule"] != trainings[first]["schedule"]:
+            raise InputError(f"the collaborators of {first} and {name} were trained with different noise schedules")
+    schedule: dict[str, Any] = trainings[first]["schedule"]
+    return schedule
 
 
-def _recorded_schedule(folder: Path) -> dict[str, Any]:
+def _recorded(folder: Path) -> dict[str, Any]:
+    """The settings of a collaborator's training."""
     record = folder / "settings.json"
     try:
-        schedule: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))["schedule"]
-    except (OSError, ValueError, KeyError) as error:
+        settings: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+        return {"schedule": settings["schedule"], "condition_dropout": settings.get("condition_dropout", True)}
+    except (OSError, ValueError, KeyError, AttributeError) as error:
         raise InputError(f"{record} is missing or broken ({error}); train that stage again") from error
-    return schedule

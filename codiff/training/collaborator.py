@@ -60,7 +60,7 @@ class CollaboratorStage(Stage):
         vae: trained autoencoder.
         examples: pictures and conditions.
         collaborator: the model to train, its encoder's assets (a vocabulary) included.
-        cache: folder for latents; None keeps them in memory.
+        cache: folder for latents and conditions; None keeps them in memory.
     """
 
     settings: CollaboratorSettings
@@ -82,7 +82,7 @@ class CollaboratorStage(Stage):
         self.schedule = DDPMScheduler(**settings.schedule)
         self.latents = PreparedLatents(vae, examples, cache)
         self.fingerprint = self.latents.fingerprint
-        self.conditions = PreparedConditions(collaborator.encoder, settings.modality, examples)
+        self.conditions = PreparedConditions(collaborator.encoder, settings.modality, examples, cache)
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         return self.latents.draw(indices, generator), self.conditions.draw(indices, generator)

@@ -81,7 +81,7 @@ class DynamicDiffusersStage(Stage):
         self.schedule = DDPMScheduler(**settings.schedule)
         self.latents = PreparedLatents(vae, examples, cache)
         self.fingerprint = f"{self.latents.fingerprint}, {weights_digest(collaborators)}"
-        self.conditions = {m: PreparedConditions(collaborators[m].encoder, m, examples) for m in collaborators}
+        self.conditions = {m: PreparedConditions(collaborators[m].encoder, m, examples, cache) for m in collaborators}
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         inputs = {modality: prepared.draw(indices, generator) for modality, prepared in self.conditions.items()}

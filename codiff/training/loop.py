@@ -34,6 +34,7 @@ from codiff.training.settings import Settings
 from codiff.training.stage import Stage
 
 _FINGERPRINT = "data and frozen models"  # its name among the settings
+_PLACES = frozenset({"data.folder", "data.cache", "data.workers"})  # what lies there shows in the fingerprint
 
 
 def seed_of(*parts: int | str) -> int:
@@ -200,7 +201,7 @@ class Trainer:
         signals, main = _Signals(), self.accelerator.is_main_process
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         shown = Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[loss]}"), disable=not main)
-        with signals.caught(), shown as bar:
+        with signals.caught(), self.stage.reading(self._plan()), shown as bar:
             task = bar.add_task(self.stage.name, total=self.settings.steps, completed=self.step, loss="")
             while self.step < self.settings.steps:
                 started = time.perf_counter()
@@ -246,8 +247,7 @@ class Trainer:
         seen: list[int] = []
         for micro in range(settings.accumulation):
             position = self.step * settings.accumulation + micro
-            indices = indices_of(position, settings.batch_size * self.world, self.stage.examples, settings.seed)
-            mine = indices.reshape(self.world, settings.batch_size)[rank]
+            mine = self._indices(position)
             seen += mine.tolist()
             generator = torch.Generator().manual_seed(seed_of(settings.seed, "noise", position, rank))
             # Layers such as dropout draw from the global generator.
@@ -262,6 +262,17 @@ class Trainer:
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) / settings.accumulation
         return sums
+
+    def _indices(self, position: int) -> Tensor:
+        """The examples of this process's micro-batch number `position`: (batch,)."""
+        count = self.settings.batch_size * self.world
+        indices = indices_of(position, count, self.stage.examples, self.settings.seed)
+        return indices.reshape(self.world, self.settings.batch_size)[self.accelerator.process_index]
+
+    def _plan(self) -> Iterator[Tensor]:
+        """The examples of all micro-batches that are left."""
+        first, last = (step * self.settings.accumulation for step in (self.step, self.settings.steps))
+        return map(self._indices, range(first, last))
 
     def _attention(self) -> AbstractContextManager[Any]:
         return Float32Attention() if self.device.type == "cpu" and self.settings.precision == "bf16" else nullcontext()
@@ -349,7 +360,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     old, new = _flat(before), _flat(now)
     if old.get(_FINGERPRINT) is None or new.get(_FINGERPRINT) is None:  # nothing is known of one of the two
         old[_FINGERPRINT] = new[_FINGERPRINT] = None
-    changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    changed = sorted(key for key in (old.keys() | new.keys()) - _PLACES if old.get(key) != new.get(key))
     return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in changed]
 
 

@@ -10,10 +10,9 @@ from typing import Any, TypeVar
 from diffusers import AutoencoderKL
 
 from codiff.collaborator import Collaborator, Collaborators
-from codiff.data.faces import ProceduralFaces
 from codiff.errors import InputError
 from codiff.training.collaborator import CollaboratorSettings, CollaboratorStage, build_collaborator
-from codiff.training.data import DataSettings, open_faces
+from codiff.training.data import DataSettings, open_data
 from codiff.training.dynamic_diffusers import DynamicDiffusersSettings, DynamicDiffusersStage
 from codiff.training.recognition import AttributeClassifierStage, FaceParserStage, RecognitionSettings
 from codiff.training.settings import SettingsType, settings_from
@@ -51,7 +50,8 @@ def check_stage(preset: Preset, stage_name: str, modality: str | None) -> None:
     if stage_name not in STAGES:
         raise InputError(f"unknown stage {stage_name!r}; known: {', '.join(STAGES)}")
     if stage_name not in preset:
-        raise InputError(f"this preset has no table [{stage_name}]; it has {', '.join(preset)}")
+        known = ", ".join(name for name in STAGES if name in preset) or "none that is trained"
+        raise InputError(f"this preset has no table [{stage_name}]; it has {known}")
     if stage_name != COLLABORATOR:
         if modality is not None:
             raise InputError(f"--modality belongs to the stage {COLLABORATOR}, not to {stage_name}")
@@ -87,12 +87,10 @@ def _settings(kind: type[SettingsType], preset: Preset, table: Mapping[str, Any]
     return settings_from(kind, {**shared, **own}, overrides)
 
 
-def _faces(preset: Preset, overrides: list[str]) -> tuple[ProceduralFaces, DataSettings]:
-    """The training split for stages whose settings hold no data: the preset's, with overrides like `data.limit=500`."""
+def _data(preset: Preset, overrides: list[str]) -> DataSettings:
+    """The data of stages whose settings hold none: the preset's, with overrides like `data.limit=500`."""
     mine = [override.removeprefix("data.") for override in overrides if override.startswith("data.")]
-    table = preset.get("data") or preset.get("vae", {}).get("data", {})
-    data = settings_from(DataSettings, dict(table), mine)
-    return open_faces(data, "train"), data
+    return settings_from(DataSettings, {**preset.get("data", {}), **preset.get("vae", {}).get("data", {})}, mine)
 
 
 def open_trained(kind: type[Model], folder: Path) -> Model:
@@ -141,26 +139,28 @@ def _vae(preset: Preset, runs: Path, modality: str | None, overrides: list[str])
 
 def _collaborator(preset: Preset, runs: Path, modality: str | None, overrides: list[str]) -> Stage:
     assert modality is not None
+    data = _data(preset, overrides)
     vae = open_trained(AutoencoderKL, folder_of(runs, "vae"))
     table = {"modality": modality, **preset[COLLABORATOR][modality]}
     stage_overrides = [override for override in overrides if not override.startswith("data.")]
     settings = _settings(CollaboratorSettings, preset, table, stage_overrides)
     _check_folders({"initial": settings.initial})
     collaborator = build_collaborator(settings, vae.config.latent_channels)
-    faces, data = _faces(preset, overrides)
+    faces = open_data(data, "train", [modality])
     collaborator.encoder.fit(chain.from_iterable(face.alternatives[modality] for face in faces))
-    return CollaboratorStage(settings, vae, faces, collaborator, Path(data.cache).expanduser())
+    return CollaboratorStage(settings, vae, faces, collaborator, data.cache_folder)
 
 
 def _dynamic_diffusers(preset: Preset, runs: Path, modality: str | None, overrides: list[str]) -> Stage:  # noqa: ARG001
     stage_overrides = [override for override in overrides if not override.startswith("data.")]
     settings = _settings(DynamicDiffusersSettings, preset, preset["dynamic-diffusers"], stage_overrides)
     _check_folders({"initial": settings.initial})
+    data = _data(preset, overrides)
     vae = open_trained(AutoencoderKL, folder_of(runs, "vae"))
     names = list(preset[COLLABORATOR])
     models = {name: open_trained(Collaborator, folder_of(runs, COLLABORATOR, name)) for name in names}
-    faces, data = _faces(preset, overrides)
-    return DynamicDiffusersStage(settings, vae, faces, Collaborators.of(models), Path(data.cache).expanduser())
+    faces = open_data(data, "train", names)
+    return DynamicDiffusersStage(settings, vae, faces, Collaborators.of(models), data.cache_folder)
 
 
 STAGES: dict[str, Callable[[Preset, Path, str | None, list[str]], Stage]] = {

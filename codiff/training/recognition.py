@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +13,18 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from codiff.data.face_attributes import AGES, BEARDS
-from codiff.data.faces import ProceduralFaces
 from codiff.errors import InputError
 from codiff.modalities.mask import MASK_CLASSES, colour
 from codiff.pixels import from_uint8, to_uint8
 from codiff.recognition import AttributeClassifier, FaceParser
-from codiff.training.data import DataSettings, open_faces
+from codiff.training.data import DataSettings, open_data
+from codiff.training.face_data import ATTRIBUTES, IMAGE, UNKNOWN, FaceData
 from codiff.training.settings import LoopSettings, Settings
 from codiff.training.stage import Stage
 
-ATTRIBUTES = {"age": AGES, "beard": BEARDS}
+__all__ = ["ATTRIBUTES", "AttributeClassifierStage", "FaceParserStage", "RecognitionSettings"]
+
+_MASK = "mask"
 
 
 class RecognitionSettings(Settings):
@@ -45,32 +48,43 @@ class RecognitionSettings(Settings):
 class _RecognitionStage(Stage):
     settings: RecognitionSettings
     model: FaceParser | AttributeClassifier
+    sheets: Sequence[str]  # of a face, that a batch is made of
 
-    def __init__(self, settings: RecognitionSettings, model: FaceParser | AttributeClassifier) -> None:
+    def __init__(self, settings: RecognitionSettings, faces: FaceData, model: FaceParser | AttributeClassifier) -> None:
         self.settings = settings
-        self.loop, self.model = settings.loop, model
-        self.faces: ProceduralFaces = open_faces(settings.data, "train")
-        self.examples = len(self.faces)
-        self.fingerprint = self.faces.fingerprint
+        self.loop, self.model, self.faces = settings.loop, model, faces
+        self.examples = len(faces)
+        self.fingerprint = faces.fingerprint
         if settings.initial is not None:
             _copy_weights(model, settings.initial)
 
-    def _augmented(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Pictures (batch, 3, h, w) in [-1, 1] and masks (batch, h, w), shifted alike, half of the pictures noisy."""
-        rows = indices.numpy()
-        images = from_uint8(np.stack([self.faces.array("image")[row] for row in rows]))
-        masks = torch.from_numpy(np.stack([self.faces.array("mask")[row] for row in rows])).long()
-        reach, side = self.settings.shift, images.shape[-1]
+    def reading(self, plan: Iterable[Tensor]) -> AbstractContextManager[None]:
+        return self.faces.reading(map(self._rows, plan), self.sheets)
+
+    def _rows(self, indices: Tensor) -> list[int]:
+        """The faces of these examples."""
+        return indices.tolist()
+
+    def _augmented(self, indices: Tensor, generator: torch.Generator) -> list[Tensor]:
+        """Pictures (batch, 3, h, w) in [-1, 1], half of them noisy, and the masks (batch, h, w) where they are among
+        the sheets, shifted alike."""
+        images, *masks = self.faces.sheets(self._rows(indices), self.sheets)
+        reach, side = self.settings.shift, images.shape[1]
         down, right = (int(torch.randint(0, 2 * reach + 1, (), generator=generator)) for _ in range(2))
-        images = functional.pad(images, (reach,) * 4, mode="replicate")[..., down : down + side, right : right + side]
-        padded = functional.pad(masks[:, None].float(), (reach,) * 4, mode="replicate")[:, 0].long()
-        strength = self.settings.noise * torch.rand(len(rows), 1, 1, 1, generator=generator)
-        strength *= torch.rand(len(rows), 1, 1, 1, generator=generator) < 0.5
-        images = images + strength * torch.randn(images.shape, generator=generator)
-        return images, padded[..., down : down + side, right : right + side]
+        sheets = (from_uint8(images), *(torch.from_numpy(mask)[:, None].float() for mask in masks))
+        shifted = [_widened(each, reach)[..., down : down + side, right : right + side] for each in sheets]
+        strength = self.settings.noise * torch.rand(len(images), 1, 1, 1, generator=generator)
+        strength *= torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
+        pictures = shifted[0] + strength * torch.randn(shifted[0].shape, generator=generator)
+        return [pictures, *(mask[:, 0].long() for mask in shifted[1:])]
 
     def save(self, folder: Path) -> None:
         self.model.save_pretrained(folder)
+
+
+def _widened(sheets: Tensor, reach: int) -> Tensor:
+    """Sheets (batch, channels, h, w) with their edges repeated `reach` times on all sides."""
+    return functional.pad(sheets, (reach,) * 4, mode="replicate")
 
 
 def _copy_weights(model: FaceParser | AttributeClassifier, folder: str) -> None:
@@ -90,13 +104,16 @@ class FaceParserStage(_RecognitionStage):
 
     name = "face parser"
     model: FaceParser
+    sheets = (IMAGE, _MASK)
 
     def __init__(self, settings: RecognitionSettings) -> None:
+        faces = open_data(settings.data, "train", [_MASK])
         torch.manual_seed(settings.loop.seed)
-        super().__init__(settings, FaceParser(len(MASK_CLASSES), settings.channels))
+        super().__init__(settings, faces, FaceParser(len(MASK_CLASSES), settings.channels))
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        return self._augmented(indices, generator)
+        images, masks = self._augmented(indices, generator)
+        return images, masks
 
     def losses(self, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> dict[str, Tensor]:  # noqa: ARG002
         logits = self.model(batch[0]).float()
@@ -113,22 +130,27 @@ class FaceParserStage(_RecognitionStage):
 
 
 class AttributeClassifierStage(_RecognitionStage):
-    """Cross-entropy on each attribute."""
+    """Cross-entropy on each attribute, on the faces that are labelled."""
 
     name = "attribute classifier"
     model: AttributeClassifier
+    sheets = (IMAGE,)
 
     def __init__(self, settings: RecognitionSettings) -> None:
+        faces = open_data(settings.data, "train", modalities=())
+        labels = faces.labels()
         torch.manual_seed(settings.loop.seed)
-        super().__init__(settings, AttributeClassifier(ATTRIBUTES, settings.channels))
-        described = [self.faces.face(item).description for item in range(self.examples)]
-        self.targets = {
-            name: torch.tensor([classes.index(getattr(entry, name)) for entry in described])
-            for name, classes in ATTRIBUTES.items()
-        }
+        super().__init__(settings, faces, AttributeClassifier(labels.classes, settings.channels))
+        known = np.all([values != UNKNOWN for values in labels.targets.values()], axis=0)
+        self.labelled = torch.from_numpy(np.flatnonzero(known))
+        self.targets = {name: torch.from_numpy(values[known]) for name, values in labels.targets.items()}
+        self.examples, self.fingerprint = len(self.labelled), labels.fingerprint
+
+    def _rows(self, indices: Tensor) -> list[int]:
+        return self.labelled[indices].tolist()
 
     def batch(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        images, _ = self._augmented(indices, generator)
+        (images,) = self._augmented(indices, generator)
         return images, {name: values[indices] for name, values in self.targets.items()}
 
     def losses(self, batch: tuple[Tensor, dict[str, Tensor]], generator: torch.Generator) -> dict[str, Tensor]:  # noqa: ARG002

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,11 @@ class Stage(ABC):
     @abstractmethod
     def batch(self, indices: Tensor, generator: torch.Generator) -> Any:
         """The examples of these indices (batch,), augmented with this generator, on the CPU; the loop moves them."""
+
+    def reading(self, plan: Iterable[Tensor]) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Where `batch` will be called with the indices (batch,) of the plan, in its order: what it needs of files can
+        then be read ahead."""
+        return nullcontext()
 
     @abstractmethod
     def losses(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:

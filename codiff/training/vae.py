@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +19,8 @@ from torch.nn import functional
 from codiff.errors import InputError
 from codiff.pixels import from_uint8, to_uint8
 from codiff.recognition import VGG16, AttributeClassifier, FaceParser
-from codiff.training.data import DataSettings, open_faces
+from codiff.training.data import DataSettings, open_data
+from codiff.training.face_data import IMAGE
 from codiff.training.prepared import weights_digest
 from codiff.training.settings import LoopSettings, Settings
 from codiff.training.stage import Stage
@@ -120,10 +123,10 @@ class VAEStage(Stage):
     model: AutoencoderKL
 
     def __init__(self, settings: VAESettings) -> None:
-        torch.manual_seed(settings.loop.seed)
         self.settings = settings
         self.loop = settings.loop
-        self.faces = open_faces(settings.data, "train")
+        self.faces = open_data(settings.data, "train", modalities=())
+        torch.manual_seed(settings.loop.seed)
         self.examples = len(self.faces)
         self.model = build_vae(settings)
         if settings.decoder_only:
@@ -136,9 +139,12 @@ class VAEStage(Stage):
     def batch(self, indices: Tensor, generator: torch.Generator) -> Tensor:
         side, crop = self.settings.data.size, self.settings.crop
         corners = torch.randint(0, side - crop + 1, (len(indices), 2), generator=generator).tolist()
-        images = self.faces.array("image")
-        crops = [images[row, y : y + crop, x : x + crop] for row, (y, x) in zip(indices.tolist(), corners, strict=True)]
+        (images,) = self.faces.sheets(indices.tolist(), [IMAGE])
+        crops = [image[y : y + crop, x : x + crop] for image, (y, x) in zip(images, corners, strict=True)]
         return from_uint8(np.stack(crops))
+
+    def reading(self, plan: Iterable[Tensor]) -> AbstractContextManager[None]:
+        return self.faces.reading((indices.tolist() for indices in plan), [IMAGE])
 
     def losses(self, batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         posterior = self.model.encode(batch).latent_dist
@@ -163,13 +169,17 @@ class VAEStage(Stage):
     @torch.no_grad()
     def _scaling_factor(self, faces: int = 256) -> float:
         """One over the standard deviation of the latents (Rombach et al., CVPR 2022, arXiv:2112.10752, appendix G)."""
-        pictures = from_uint8(np.asarray(self.faces.array("image")[:faces])).to(self.model.device)
-        latents = torch.cat([self.model.encode(part).latent_dist.mean for part in pictures.split(32)])
+        latents = torch.cat([self.model.encode(part).latent_dist.mean for part in self._pictures(faces).split(32)])
         return round(1.0 / float(latents.std()), 5)
+
+    def _pictures(self, count: int) -> Tensor:
+        """The first so many: (count, 3, h, w) in [-1, 1], on the model's device."""
+        (images,) = self.faces.sheets(range(min(count, self.examples)), [IMAGE])
+        return from_uint8(images).to(self.model.device)
 
     def picture(self) -> Image.Image:
         """Pictures above, their reconstructions below."""
-        pictures = from_uint8(np.asarray(self.faces.array("image")[:8])).to(self.model.device)
+        pictures = self._pictures(8)
         decoded = self.model.decode(self.model.encode(pictures).latent_dist.mean).sample
         rows = [np.concatenate(list(to_uint8(row)), axis=1) for row in (pictures, decoded)]
         return Image.fromarray(np.concatenate(rows))

@@ -312,9 +312,9 @@ def test_negative_numbers_are_no_faces() -> None:
 
 
 def test_splits() -> None:
-    train, validation = ProceduralFaces("train"), ProceduralFaces("validation")
-    assert (len(train), len(validation)) == (27_000, 3_000)
-    assert not set(train.indices) & set(validation.indices)
+    train, validation, tuning = (ProceduralFaces(split) for split in ("train", "validation", "tuning"))
+    assert (len(train), len(validation), len(tuning)) == (27_000, 3_000, 3_000)
+    assert len({*train.indices, *validation.indices, *tuning.indices}) == 33_000
     assert train.face(26_999) == sample_face(26_999)
     assert validation.face(0) == sample_face(27_000)
     assert validation[0].caption == CAPTIONS[27_000]

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ from torch import Tensor
 
 from codiff import CollaborativePipeline, InputError, InputNotice, Mean, official_recipe
 from codiff.cli.app import main
-from codiff.convert import convert, preset_description, presets, yaml_description
+from codiff.convert import Description, convert, preset_description, presets, yaml_description
 from codiff.convert.checkpoint import open_checkpoint
 from codiff.convert.parts import account
 from codiff.convert.schedule import schedule_buffers
-from codiff.convert.sources import COMPOSED, VAE
+from codiff.convert.sources import COMPOSED, VAE, role_of
 from codiff.convert.sources import parts_of as source_parts
 from codiff.modalities import TextModality
 from codiff.modalities.word_pieces import word_piece_tokenizer
@@ -86,6 +87,79 @@ def test_presets() -> None:
     assert preset_description("celebahq-512").vae["scaling_factor"] == 0.141
     with pytest.raises(InputError, match="no preset 'celebahq-1024' of a published model; there are celebahq-256"):
         preset_description("celebahq-1024")
+
+
+# -- sketches, which were never published ------------------------------------------------------------------------------
+
+
+def with_sketch(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A collaborative file's tensors with those of a sketch model beside the mask's, which has the same shapes."""
+    sketch = {key.replace("seg_mask", "sketch"): value for key, value in state.items() if "seg_mask" in key}
+    assert sketch
+    return {**state, **sketch}
+
+
+@requires_inventory
+@pytest.mark.parametrize("size", [256, 512])
+def test_presets_know_sketches_where_files_tell_of_them(size: int) -> None:
+    description = preset_description(f"celebahq-{size}")
+    buffers = schedule_buffers(description.scheduler)
+    composed = inventory(f"{size}_codiff_mask_text")
+    for name, state in (
+        ("sketch", inventory(f"{size}_mask")),
+        ("codiff_mask_text", composed),
+        ("codiff_mask_text_sketch", with_sketch(composed)),
+    ):
+        path = Path(f"{size}_{name}.ckpt")
+        parts = source_parts(path, role_of(path), description)
+        result = account(path, state, parts, buffers)
+        assert len(result.used) + sum(map(len, result.ignored.values())) == len(state)
+        assert ("collaborators/sketch" in {part.folder for part in parts}) == ("sketch" in name)
+
+
+def described_with_sketch(golden: Golden) -> Description:
+    """The tiny set's description, as a preset would have it."""
+    description = yaml_description(golden.config)
+    sketch = {**description.collaborators["mask"], "modality": "sketch", "encoder_name": "sketch-plane"}
+    return replace(description, collaborators={**description.collaborators, "sketch": sketch}, optional=["sketch"])
+
+
+def test_a_collaborative_file_with_a_sketch_model(golden: Golden, tmp_path: Path) -> None:
+    description, path = described_with_sketch(golden), tmp_path / f"{golden.name}_codiff_mask_text_sketch.ckpt"
+    state = open_checkpoint(golden.checkpoints / f"{golden.name}_codiff_mask_text.ckpt")
+    torch.save({"state_dict": with_sketch(state)}, path)
+    shutil.copy(golden.checkpoints / f"{golden.name}_codiff_mask_text.ckpt", tmp_path)
+    report = convert(tmp_path, tmp_path / "model", description, name=golden.name)
+    assert list(report["files"]) == [path.name]
+    pipe = CollaborativePipeline.from_pretrained(tmp_path / "model")
+    assert pipe.modalities == ["mask", "text", "sketch"]
+    expected = golden.pipe.collaborators["mask"].network.state_dict()
+    assert all(
+        torch.equal(value, expected[key]) for key, value in pipe.collaborators["sketch"].network.state_dict().items()
+    )
+    lines = torch.zeros(32, 32)
+    lines[10] = 1
+    assert pipe.collaborators["sketch"].encode(lines).shape == (1, 1, 32)
+    path.rename(tmp_path / f"{golden.name}_codiff_mask_text.ckpt")
+    with pytest.raises(
+        InputError, match=r"also has a model of sketch, which its name must tell .*_codiff_mask_text_sketch"
+    ):
+        convert(tmp_path, tmp_path / "other", description, name=golden.name)
+
+
+def test_a_sketch_file_alone_and_none_at_all(golden: Golden, tmp_path: Path) -> None:
+    description = described_with_sketch(golden)
+    report = convert(golden.checkpoints, tmp_path / "without", description, name=golden.name)
+    assert sorted(report["parts"]) == sorted(json.loads((golden.model / "conversion.json").read_text())["parts"])
+    path = tmp_path / f"{golden.name}_sketch.ckpt"
+    shutil.copy(golden.checkpoints / f"{golden.name}_mask.ckpt", path)
+    convert(path, tmp_path / "model", description, name=golden.name)
+    assert CollaborativePipeline.from_pretrained(tmp_path / "model").modalities == ["sketch"]
+    state = open_checkpoint(golden.checkpoints / f"{golden.name}_mask.ckpt")
+    state["cond_stage_model.linear.weight"] = state["cond_stage_model.linear.weight"][:, :-1].clone()
+    torch.save({"state_dict": state}, path)
+    with pytest.raises(InputError, match=r"cond_stage_model\.linear\.weight of another shape"):
+        convert(path, tmp_path / "other", description, name=golden.name)
 
 
 # -- the tiny set ------------------------------------------------------------------------------------------------------

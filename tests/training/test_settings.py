@@ -1,7 +1,10 @@
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from diffusers import AutoencoderKL
 
 from codiff.errors import InputError
 from codiff.training.collaborator import CollaboratorSettings
@@ -10,9 +13,10 @@ from codiff.training.dynamic_diffusers import DynamicDiffusersSettings
 from codiff.training.recipes import STAGES
 from codiff.training.recognition import RecognitionSettings
 from codiff.training.settings import LoopSettings, Settings, preset_names, read_preset, settings_from
-from codiff.training.vae import VAESettings
+from codiff.training.vae import VAESettings, build_vae
 
 LOOP: dict[str, Any] = {"steps": 10, "batch_size": 2, "learning_rate": 1e-3}
+FOLDER = ["data.folder=somewhere"]
 KINDS: dict[str, type[Settings]] = {
     "face-parser": RecognitionSettings,
     "attribute-classifier": RecognitionSettings,
@@ -32,12 +36,45 @@ def complete(kind: type[Settings], preset: dict[str, Any], table: dict[str, Any]
 def test_presets_have_all_stages_and_only_settings_that_exist(name: str) -> None:
     assert KINDS.keys() == STAGES.keys()
     preset = read_preset(name)
-    assert preset.keys() - {"data", "schedule"} == STAGES.keys()
+    assert preset.keys() - {"data", "schedule", "published"} == STAGES.keys()
     for stage, kind in KINDS.items():
         tables = preset[stage].values() if stage == "collaborator" else [preset[stage]]
         for table in tables:
-            settings = settings_from(kind, complete(kind, preset, table))
+            settings = settings_from(kind, complete(kind, preset, table), FOLDER if "data" in kind.model_fields else [])
             assert isinstance(settings, kind)
+
+
+@pytest.mark.parametrize("name", ["celebahq-256", "celebahq-512"])
+def test_published_models_are_trained_as_they_are_converted(name: str) -> None:
+    preset = read_preset(name)
+    published, schedule = preset["published"], preset["schedule"]
+    for modality, table in preset["collaborator"].items():
+        settings = CollaboratorSettings(**table, schedule=schedule)
+        described = published["collaborators"][modality]
+        assert settings.encoder == described.get("encoder_name")
+        assert (settings.modality, settings.spatial, settings.condition_dropout) == (described["modality"], 0, 0)
+        assert (settings.encoder_config, settings.unet_config) == (
+            described["encoder_config"],
+            described["unet_config"],
+        )
+    dynamic = DynamicDiffusersSettings(**preset["dynamic-diffusers"], schedule=schedule)
+    assert (dynamic.unet_config, dynamic.spatial) == (published["dynamic_diffuser"]["unet_config"], {})
+    with torch.device("meta"):
+        vae = build_vae(VAESettings(**preset["vae"], data=DataSettings(folder="faces", size=preset["data"]["size"])))
+        expected = AutoencoderKL(**published["vae"])
+    ours, theirs = (json.loads(model.to_json_string()) for model in (vae, expected))
+    assert {key for key in ours if ours[key] != theirs[key]} == {"scaling_factor"}  # which a training measures
+    assert schedule.items() <= published["scheduler"].items()
+
+
+def test_real_presets_need_a_folder() -> None:
+    preset = read_preset("celebahq-256")
+    table = complete(VAESettings, preset, preset["vae"])
+    with pytest.raises(
+        InputError, match=r"wrong settings for VAESettings: data: .*CelebA-HQ: give the folder .*--data"
+    ):
+        settings_from(VAESettings, table)
+    assert settings_from(VAESettings, table, FOLDER).data.folder == "somewhere"
 
 
 def test_the_demo_has_three_modalities() -> None:

@@ -24,9 +24,10 @@ from codiff.recognition import VGG16
 from codiff.training import prepared
 from codiff.training.collaborator import CollaboratorSettings, CollaboratorStage, build_collaborator
 from codiff.training.dynamic_diffusers import DynamicDiffusersSettings, DynamicDiffusersStage
+from codiff.training.face_data import ATTRIBUTES
 from codiff.training.loop import Interrupted, train
 from codiff.training.prepared import PreparedConditions, PreparedLatents
-from codiff.training.recognition import ATTRIBUTES, AttributeClassifierStage, FaceParserStage, RecognitionSettings
+from codiff.training.recognition import AttributeClassifierStage, FaceParserStage, RecognitionSettings
 from codiff.training.stage import Stage
 from codiff.training.vae import VAESettings, VAEStage, perceptual_distance
 
@@ -574,7 +575,7 @@ def test_latents_are_kept_and_never_stale(
     tmp_path: Path, faces: list[FaceExample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = PreparedLatents(models.autoencoder(), faces, tmp_path)
-    (file,) = tmp_path.iterdir()
+    (file,) = tmp_path.glob("*.safetensors")
     with monkeypatch.context() as patched:
         patched.setattr(prepared, "_encode", refuse)
         again = PreparedLatents(models.autoencoder(), faces, tmp_path)
