@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 
-from codiff import AttributeClassifier, CollaborativePipeline, FaceParser, generators
+from codiff import CollaborativePipeline, generators
 from codiff.composition import rule
 from codiff.data.faces import FaceExample, ProceduralFaces
-from codiff.evaluation.attribute_accuracy import attribute_accuracy
+from codiff.evaluation.benchmark_data import case_of
 from codiff.evaluation.intervals import difference_interval, mean_interval
-from codiff.evaluation.mask_accuracy import mask_accuracy
+from codiff.evaluation.judges import Judges
 from codiff.files import write_json, written_aside
 from codiff.model_files import CHECKSUMS, find_model
 from codiff.pixels import from_uint8
@@ -40,23 +40,15 @@ Scores = dict[str, NDArray[np.float64]]
 
 
 class Judge:
-    """The evaluators that ship with a model."""
+    """The evaluators that ship with a model, for what is printed here."""
 
     def __init__(self, folder: Path) -> None:
-        self.parser = FaceParser.from_pretrained(folder / "face_parser", torch_dtype=torch.float32).eval()
-        self.classifier = AttributeClassifier.from_pretrained(
-            folder / "attribute_classifier", torch_dtype=torch.float32
-        ).eval()
+        self.judges = Judges.shipped(folder)
 
     def scores(self, images: Tensor, faces: list[FaceExample]) -> Scores:
         """Metric -> one value per image, for images (batch, 3, h, w) in [-1, 1]."""
-        masks = torch.from_numpy(np.stack([face.mask for face in faces])).long()
-        truth = {name: [getattr(face.face.description, name) for face in faces] for name in ("beard", "age")}
-        values = {
-            "mask": mask_accuracy(self.parser, images, masks),
-            **attribute_accuracy(self.classifier, images, truth),
-        }
-        return {name: value.double().numpy() for name, value in values.items()}
+        values = self.judges.accuracies(images, [case_of(face) for face in faces])
+        return {name: values[name].double().numpy() for name in METRICS}
 
 
 def methods(pipe: CollaborativePipeline) -> dict[str, tuple[str, list[str]]]:

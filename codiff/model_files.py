@@ -100,7 +100,14 @@ def replaceable(folder: Path, kept: str = "") -> Path:
 
 
 def write_checksums(folder: Path) -> None:
-    """Record the SHA-256 of every weight file: safetensors load a flipped byte silently."""
+    """Record the SHA-256 of every weight file, since safetensors load a flipped byte silently, and nothing of whence.
+
+    diffusers notes in each configuration where a part was loaded from: a path that means nothing to others.
+    """
+    for path in folder.rglob("config.json"):
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if known.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     sums = {str(path.relative_to(folder)): _sha256(path) for path in sorted(folder.rglob("*.safetensors"))}
     (folder / CHECKSUMS).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
 

@@ -113,6 +113,12 @@ class TestFolder:
         for kind in ("collaborators", "dynamic_diffusers"):
             assert json.loads((saved / kind / "config.json").read_text())["modalities"] == list(MODALITIES)
 
+    def test_nothing_tells_where_parts_were_loaded_from(self, saved: Path, tmp_path: Path) -> None:
+        pipe = CollaborativePipeline.from_pretrained(saved)
+        pipe.save_pretrained(tmp_path / "again")
+        for path in (tmp_path / "again").rglob("*.json"):
+            assert str(saved) not in path.read_text(), path.name
+
     def test_every_weight_file_has_a_checksum(self, saved: Path) -> None:
         sums = json.loads((saved / CHECKSUMS).read_text())
         assert set(sums) == {name for name in files_in(saved) if name.endswith(".safetensors")}

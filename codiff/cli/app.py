@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -11,9 +11,12 @@ import typer
 import codiff
 from codiff.cli.convert import convert
 from codiff.cli.data import data
+from codiff.cli.edit import edit
+from codiff.cli.evaluate import evaluate
 from codiff.cli.faces import faces
 from codiff.cli.generate import generate
 from codiff.cli.modality_options import chosen_modalities, condition_options, with_conditions
+from codiff.cli.origin import origin
 from codiff.cli.show import INTERRUPTED, WRONG_INPUT, debugging, failed, quiet, stoppable, tell
 from codiff.cli.study import study
 from codiff.cli.train import assemble, train
@@ -22,6 +25,7 @@ _DESCRIPTION = """Faces from a caption, a mask and a sketch together, by models 
 
 Start with: codiff generate --text "This man has a long beard. He is in his sixties." --count 4
 """
+_CONDITIONED: Mapping[str, Callable[..., None]] = {"generate": generate, "edit": edit}
 # The class of all misuses; typer exports this one kind of it.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
@@ -32,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options: dict[str, str] = {}
     with quiet(), stoppable():
         try:
-            if given[0] == "generate":
-                options = condition_options(generate, chosen_modalities(given))
+            if given[0] in _CONDITIONED:
+                options = condition_options(_CONDITIONED[given[0]], chosen_modalities(given))
             command = typer.main.get_command(build(options))
             code = command.main(args=given, prog_name="codiff", standalone_mode=False)
         except _UsageError as error:
@@ -49,12 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build(options: Mapping[str, str]) -> typer.Typer:
-    """All commands; `generate` has these options for the modalities of its model."""
+    """All commands; `generate` and `edit` have these options for the modalities of its model."""
     app = typer.Typer(
         help=_DESCRIPTION, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=debugging()
     )
     app.callback()(_top)
-    for command in (with_conditions(generate, options), faces, train, assemble, convert):
+    generating = with_conditions(generate, options), with_conditions(edit, options)
+    for command in (*generating, faces, evaluate, origin, train, assemble, convert):
         app.command(command.__name__, help=_flowing(command.__doc__ or ""))(command)
     app.add_typer(data, name="data")
     app.add_typer(study, name="study")

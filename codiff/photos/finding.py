@@ -124,7 +124,8 @@ def _eye(grey: NDArray[np.uint8], expected: Place, side: float) -> Place | None:
         large, scaleFactor=1.05, minNeighbors=4, minSize=(least, least)
     )
     places = [
-        (corner[0] + (x + width / 2) / factor, corner[1] + (y + height / 2) / factor) for x, y, width, height in boxes
+        (corner[0] + float(x + width / 2) / factor, corner[1] + float(y + height / 2) / factor)
+        for x, y, width, height in boxes
     ]
     return min(places, key=lambda place: np.hypot(place[0] - expected[0], place[1] - expected[1]), default=None)
 

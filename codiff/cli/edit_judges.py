@@ -1,0 +1,131 @@
+"""Who judges edits when the strength is to be found: a model's own evaluators, or others that are named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from codiff.cli.show import tell
+from codiff.editing.judges import LikeReferences, SameColours
+from codiff.editing.strength import Judges, Score
+from codiff.errors import InputError
+from codiff.evaluation.clip_score import Clip, clip_score
+from codiff.evaluation.identity_similarity import identity_similarity
+from codiff.evaluation.inputs import Parser
+from codiff.evaluation.mask_accuracy import mask_accuracy
+from codiff.modalities.mask import LabelMaps, resize_labels
+from codiff.modalities.text import TextModality
+from codiff.pipeline import CollaborativePipeline, generators
+from codiff.recognition import AttributeClassifier, BiSeNet, FaceEmbedder, FaceParser
+
+_REFERENCES, _STEPS, _GUIDANCE = 4, 20, 2.0
+
+
+@dataclass(frozen=True)
+class Named:
+    """Evaluators that the command names in place of a model's own.
+
+    Attributes:
+        clip: folder or hub id of a CLIP model.
+        parser: weights of BiSeNet.
+        embedder: file of a face recognition network.
+    """
+
+    clip: str | None = None
+    parser: Path | None = None
+    embedder: Path | None = None
+
+
+class Evaluators:
+    """The networks that judge.
+
+    Raises:
+        InputError: one that is named is missing or broken, or there are too few to judge identity or any condition.
+    """
+
+    def __init__(self, folder: Path, named: Named) -> None:
+        self.parser: Parser | None = None
+        if named.parser is not None:
+            self.parser = BiSeNet.from_pretrained(named.parser)
+        elif (folder / "face_parser").is_dir():
+            self.parser = _own(FaceParser, folder / "face_parser")
+        self.classifier: AttributeClassifier | None = None
+        if (folder / "attribute_classifier").is_dir():
+            self.classifier = _own(AttributeClassifier, folder / "attribute_classifier")
+        self.clip = None if named.clip is None else Clip.from_pretrained(named.clip)
+        self.embedder = None if named.embedder is None else FaceEmbedder.from_file(named.embedder)
+        if self.embedder is None and self.parser is None:
+            raise InputError(
+                "this model has no face_parser to judge whether the person stays; give --face-embedder or "
+                "--face-parser, or a number as --strength"
+            )
+
+    def judges(self, pipe: CollaborativePipeline, photo: Tensor, conditions: Mapping[str, Any]) -> Judges:
+        """For edits of a photo (1, 3, h, w) in [-1, 1] towards raw conditions.
+
+        Raises:
+            InputError: nobody can judge any of the conditions.
+        """
+        target: dict[str, Score] = {}
+        for modality, raw in conditions.items():
+            judge = self._judge(pipe, modality, raw, photo.shape[-1])
+            if judge is None:
+                tell(f"note: nobody judges {modality}; its strength follows the others'")
+            else:
+                target[modality] = judge
+        if not target:
+            raise InputError(
+                f"nobody judges {', '.join(conditions)}: this model has no evaluator for it; give --clip or "
+                "--face-parser, or a number as --strength"
+            )
+        return Judges(target, self._identity(photo))
+
+    def _judge(self, pipe: CollaborativePipeline, modality: str, raw: Any, side: int) -> Score | None:
+        encoder = pipe.collaborators[modality].encoder
+        if isinstance(encoder, LabelMaps) and self.parser is not None:
+            labels = resize_labels(encoder.read_all(raw)[0].numpy().astype("uint8"), side)
+            return _obeys_mask(self.parser, torch.from_numpy(labels).long())
+        if isinstance(encoder, TextModality) and self.clip is not None:
+            return _obeys_caption(self.clip, str(raw))
+        if isinstance(encoder, TextModality) and self.classifier is not None:
+            drawn = pipe(
+                {modality: raw},
+                num_inference_steps=_STEPS,
+                guidance_scale=_GUIDANCE if pipe.config.condition_dropout else 1.0,
+                generator=generators(0, _REFERENCES),
+                output_type="pt",
+            )
+            return LikeReferences(self.classifier, drawn.images.cpu() * 2 - 1)
+        return None
+
+    def _identity(self, photo: Tensor) -> Score:
+        if self.embedder is not None:
+            return _similar(self.embedder, photo)
+        assert self.parser is not None
+        return SameColours(self.parser, photo)
+
+
+def _own(kind: type[Any], folder: Path) -> Any:
+    try:
+        return kind.from_pretrained(folder, torch_dtype=torch.float32).eval()
+    except Exception as error:  # whatever a damaged file makes a loader raise
+        raise InputError(
+            f"{folder} cannot be loaded: {str(error).splitlines()[0]}; download the model again"
+        ) from error
+
+
+def _obeys_mask(parser: Parser, labels: Tensor) -> Score:
+    return lambda images: mask_accuracy(parser, images, labels.expand(len(images), *labels.shape))
+
+
+def _obeys_caption(clip: Clip, caption: str) -> Score:
+    return lambda images: clip_score(clip, images, [caption] * len(images)) / 100
+
+
+def _similar(embedder: FaceEmbedder, photo: Tensor) -> Score:
+    return lambda images: identity_similarity(embedder, photo.expand(len(images), *photo.shape[1:]), images)

@@ -1,0 +1,205 @@
+"""An edit that was checked before any work: what is edited, how, and where its files go."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+import codiff
+from codiff.cli.drawing import Settings, read_conditions
+from codiff.cli.edit_editors import EDITORS, Editor
+from codiff.cli.edit_photo import Framed
+from codiff.cli.outputs import Outputs, is_file, name_for, shown
+from codiff.cli.requests import Request
+from codiff.composition import check_modalities
+from codiff.editing import Learned, Learning
+from codiff.editing.blended import region_of
+from codiff.editing.learned import model_digest
+from codiff.editing.photo import Photo, read_photo
+from codiff.editing.region import read_region
+from codiff.errors import InputError
+from codiff.figures import Card
+from codiff.pipeline import CollaborativePipeline
+
+_CARD = 256  # pixels
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command was given, in its own words.
+
+    Attributes:
+        framed: the face that is edited.
+        conditions, source: modality -> words or a path.
+        editor: name.
+        strengths: by modality; None to find them.
+        region, learned: paths.
+        learning: how imagic learns; None where it does not, or where `learned` knows.
+        start: what imagic samples from.
+        count, seed: of the images.
+    """
+
+    framed: Framed
+    conditions: Mapping[str, str]
+    source: Mapping[str, str]
+    editor: str
+    strengths: Mapping[str, float] | None
+    region: str | None
+    learned: Path | None
+    learning: Learning | None
+    start: str
+    count: int
+    seed: int
+
+    @property
+    def kind(self) -> Editor:
+        """The editor."""
+        return EDITORS[self.editor]
+
+    @property
+    def request(self) -> Request:
+        """The target's conditions."""
+        return Request(dict(self.conditions), self.seed)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked edit.
+
+    Attributes:
+        wanted: what was asked for.
+        settings: of the sampling.
+        photo: as the model sees it.
+        inputs: modality -> what its encoder reads of the target.
+        outputs: files of the images and the grid.
+        learned: the file of what is learned, of imagic alone.
+    """
+
+    wanted: Wanted
+    settings: Settings
+    photo: Photo
+    inputs: dict[str, Tensor]
+    described: dict[str, str]
+    outputs: Outputs
+    learned: Path | None
+
+    def extra(self, kind: str) -> Path:
+        """A figure about the edit as a whole."""
+        return self.outputs.folder / f"{self.outputs.name}-{self.outputs.digest[:8]}-{kind}.png"
+
+    def metadata(self, strengths: Mapping[str, float]) -> dict[str, Any]:
+        """What pictures record: all but the photo."""
+        conditions = {
+            modality: {"given": shown(self.wanted.conditions[modality]), "read_as": words}
+            for modality, words in self.described.items()
+        }
+        return {
+            "codiff": codiff.__version__,
+            "editor": self.wanted.editor,
+            self.wanted.kind.strength: dict(strengths),
+            "conditions": conditions,
+            "source": {modality: shown(value) for modality, value in self.wanted.source.items()},
+            "region": self.wanted.region is not None,
+            "start": self.wanted.start if self.learned is not None else None,
+            "settings": asdict(self.settings),
+            "digest": self.outputs.digest,
+        }
+
+    def cards(self, pipe: CollaborativePipeline) -> list[Card]:
+        """Words as they were given; of a file what its encoder reads in it."""
+        cards = []
+        for modality, inputs in self.inputs.items():
+            value = self.wanted.conditions[modality]
+            picture = pipe.collaborators[modality].encoder.picture(inputs, _CARD)
+            title, text = (
+                (f"{modality}: {shown(value)}", self.described[modality]) if is_file(value) else (modality, value)
+            )
+            cards.append(Card(title, text, picture))
+        return cards
+
+
+def parse_source(given: Sequence[str], modalities: Sequence[str]) -> dict[str, str]:
+    """Modality -> value of options like "mask=now.png".
+
+    Raises:
+        InputError: no "=", or a modality that the model lacks or that is given twice.
+    """
+    source: dict[str, str] = {}
+    for text in given:
+        modality, found, value = text.partition("=")
+        if not found or not value:
+            raise InputError(f"--source {text!r} must be like {modalities[0]}=VALUE: what the photo shows")
+        if modality in source:
+            raise InputError(f"--source gives {modality} twice")
+        source[modality] = value
+    if source:
+        check_modalities(source, dict.fromkeys(modalities))
+    return source
+
+
+def make_plan(pipe: CollaborativePipeline, wanted: Wanted, settings: Settings, out: Path) -> Plan:
+    """Read all that is given once, for errors and for the names of the files.
+
+    Raises:
+        InputError: the photo, a condition, the region or the learned edit is wrong, or a file of somebody else stands
+            at one of the names.
+    """
+    photo = read_photo(pipe, wanted.framed.crop)
+    inputs = read_conditions(pipe, wanted.request)
+    source = read_conditions(pipe, Request(dict(wanted.source), 0))
+    region = None if wanted.region is None else read_region(wanted.region, photo.pixels.shape[1])
+    read = {
+        "photo": photo.digest,
+        "place": wanted.framed.place,
+        "target": {modality: _digest(value) for modality, value in inputs.items()},
+        "source": {modality: _digest(value) for modality, value in source.items()},
+        "region": None if region is None else _digest(region),
+    }
+    if wanted.kind.confined:
+        region_of(pipe, wanted.conditions, wanted.region, wanted.source)
+    learned = _learned(pipe, wanted, read, out)
+    how = {
+        "editor": wanted.editor,
+        "strengths": None if wanted.strengths is None else dict(wanted.strengths),
+        "learned": None if learned is None else [learned.name, wanted.start],
+    }
+    digest = _hash([asdict(settings), read, how])
+    seeds, figures = range(wanted.seed, wanted.seed + wanted.count), ["photo"] if wanted.framed.is_part else []
+    outputs = Outputs(out, name_for(wanted.conditions), digest, seeds, figures)
+    outputs.check_free()
+    described = {modality: pipe.collaborators[modality].encoder.describe(value) for modality, value in inputs.items()}
+    return Plan(wanted, settings, photo, inputs, described, outputs, learned)
+
+
+def _learned(pipe: CollaborativePipeline, wanted: Wanted, read: Mapping[str, Any], out: Path) -> Path | None:
+    """Where what imagic learns is, or will be: its name tells the model, the photo and how it is learned.
+
+    Raises:
+        InputError: what is there does not fit.
+    """
+    if wanted.learned is not None:
+        path = wanted.learned
+    elif wanted.learning is not None:
+        key = _hash([model_digest(pipe, wanted.conditions), read["photo"], read["target"], wanted.learning.to_json()])
+        path = out / f"{name_for(wanted.conditions)}-{key[:8]}-edit.safetensors"
+    else:
+        return None
+    if wanted.learned is not None or path.exists():
+        Learned.load(path).check(pipe, read["photo"], wanted.conditions)
+    return path
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def _digest(value: Tensor) -> str:
+    plain = value.cpu().contiguous()
+    array = (plain.float() if plain.is_floating_point() else plain).numpy()
+    return hashlib.sha256(f"{array.dtype} {array.shape} ".encode() + array.tobytes()).hexdigest()

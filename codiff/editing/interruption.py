@@ -1,0 +1,35 @@
+"""SIGINT and SIGTERM wait until a step is over, so that what is saved is always a whole step's state."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Asked:
+    """Whether a signal came that asks to stop."""
+
+    def __init__(self) -> None:
+        self.to_stop = False
+
+    def note(self, _number: int, _frame: FrameType | None) -> None:
+        """The handler."""
+        self.to_stop = True
+
+
+@contextmanager
+def postponed() -> Iterator[Asked]:
+    """Within it both signals are only noted; other threads than the main one never get any."""
+    asked = Asked()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {number: signal.signal(number, asked.note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,168 @@
+"""From values of single pictures to numbers with intervals, and to differences between methods."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy.stats import false_discovery_control
+from torch import Tensor
+
+from codiff.errors import InputNotice
+from codiff.evaluation.batches import Results
+from codiff.evaluation.diversity import diversity
+from codiff.evaluation.features import FeatureExtractor
+from codiff.evaluation.frechet_distance import frechet_difference, frechet_distance
+from codiff.evaluation.intervals import Estimate, mean_interval
+from codiff.evaluation.judges import FEATURES, OVERLAPS
+from codiff.evaluation.kernel_distance import MOST_IMAGES, kernel_distance
+from codiff.evaluation.mask_iou import mask_iou
+from codiff.evaluation.metrics import METRICS, Metric
+from codiff.evaluation.paired_test import PairedTest, paired_test
+from codiff.evaluation.progress import tracked
+
+_WIDE = 512  # numbers in a feature from which on a resample of the Fréchet distance costs seconds
+_RESAMPLES, _FEW_RESAMPLES = 100, 20
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What sets of pictures are compared with.
+
+    Attributes:
+        extractor: what described them.
+        features: (pictures, d).
+    """
+
+    extractor: FeatureExtractor
+    features: Tensor
+
+    @property
+    def resamples(self) -> int:
+        """Of a Fréchet distance."""
+        return _FEW_RESAMPLES if self.features.shape[1] > _WIDE else _RESAMPLES
+
+    @property
+    def for_kernel(self) -> Tensor:
+        """At most 10,000 of the features, drawn by lot: the kernel distance takes no more."""
+        order = torch.randperm(len(self.features), generator=torch.Generator().manual_seed(0))
+        return self.features[order[:MOST_IMAGES].sort().values]
+
+
+def columns(names: Sequence[str], extractor: FeatureExtractor | None) -> list[Metric]:
+    """The metrics of these names; distances are called as the extractor has it."""
+    found = []
+    for name, metric in METRICS.items():
+        if name not in names:
+            continue
+        titles = {"frechet": "Fréchet distance", "kernel": "kernel distance"}
+        if extractor is not None and name in titles:
+            titles = {"frechet": extractor.frechet, "kernel": f"{extractor.kernel} x 1000"}
+            metric = replace(metric, title=titles[name])
+        found.append(metric)
+    return found
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What was measured of one method.
+
+    Attributes:
+        estimates: metric -> its value with the interval.
+        ious: class of the mask -> intersection over union.
+    """
+
+    estimates: dict[str, Estimate]
+    ious: dict[str, Estimate]
+
+
+def numbers(scores: Results, reference: Reference | None, pictures_of_one: Tensor | None = None) -> Numbers:
+    """Estimates of all that the scores allow.
+
+    Args:
+        scores: of each picture, see `Judges.scores`.
+        pictures_of_one: features (conditions, pictures, d) for the diversity.
+    """
+    estimates = {name: mean_interval(values.numpy()) for name, values in scores.items() if values.ndim == 1}
+    ious: dict[str, Estimate] = {}
+    if OVERLAPS in scores:
+        found = mask_iou(scores[OVERLAPS])
+        estimates["miou"], ious = found.mean, found.classes
+    if reference is not None and FEATURES in scores:
+        generated = scores[FEATURES]
+        estimates["frechet"] = frechet_distance(reference.features, generated, resamples=reference.resamples)
+        estimates["kernel"] = kernel_distance(reference.for_kernel, generated[:MOST_IMAGES])
+    if pictures_of_one is not None:
+        estimates["diversity"] = mean_interval(diversity(pictures_of_one).numpy())
+    return Numbers(estimates, ious)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One method minus another in one metric.
+
+    Attributes:
+        estimate: over the same conditions and noise, with its interval.
+        p_value: of the paired test, corrected for all comparisons of the table by Benjamini and Hochberg's method; None
+            for distances between sets, which have an interval alone.
+    """
+
+    estimate: Estimate
+    p_value: float | None
+
+    def better(self, metric: Metric) -> bool | None:
+        """Whether the first method is better, judged by the interval; None where it is neither."""
+        if metric.higher is None or self.estimate.low <= 0 <= self.estimate.high:
+            return None
+        return (self.estimate.mean > 0) == metric.higher
+
+
+Differences = dict[str, dict[str, Difference]]
+"""Other method -> metric -> the lead's value minus the other's."""
+
+
+def differences(
+    lead: Results, others: Mapping[str, Results], metrics: Sequence[Metric], reference: Reference | None
+) -> Differences:
+    """The lead against every other method, in each metric of single pictures and in the Fréchet distance."""
+    single = [metric.name for metric in metrics if not metric.of_sets and metric.name in lead]
+    tests = {
+        (method, name): paired_test(lead[name].numpy(), others[method][name].numpy())
+        for method in tracked(list(others), "differences")
+        for name in single
+    }
+    corrected = _corrected(tests)
+    table: Differences = {method: {} for method in others}
+    for (method, name), test in tests.items():
+        table[method][name] = Difference(test.difference, corrected[method, name])
+    if reference is not None and FEATURES in lead:
+        for method in tracked(list(others), f"differences in {reference.extractor.frechet}"):
+            found = frechet_difference(
+                reference.features, lead[FEATURES], others[method][FEATURES], resamples=reference.resamples
+            )
+            table[method]["frechet"] = Difference(found, None)
+    return table
+
+
+def _corrected(tests: Mapping[tuple[str, str], PairedTest]) -> dict[tuple[str, str], float]:
+    if not tests:
+        return {}
+    values = false_discovery_control(np.array([test.p_value for test in tests.values()]), method="bh")
+    return dict(zip(tests, (float(value) for value in values), strict=True))
+
+
+@contextmanager
+def noted(notes: list[str]) -> Iterator[None]:
+    """Notices of metrics are collected for the report instead of told."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", InputNotice)
+        yield
+    for notice in caught:
+        if not issubclass(notice.category, InputNotice):
+            warnings.warn_explicit(notice.message, notice.category, notice.filename, notice.lineno)
+        elif str(notice.message) not in notes:
+            notes.append(str(notice.message))

@@ -1,0 +1,143 @@
+"""The search for a strength, its judges and its curve."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from codiff import AttributeClassifier, InputError
+from codiff.editing.curve import curve_picture
+from codiff.editing.judges import LikeReferences, SameColours
+from codiff.editing.strength import Judges, StrengthSearch, find_strength, told
+
+GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def grey(value: float) -> Image.Image:
+    return Image.new("RGB", (4, 4), (round(255 * value),) * 3)
+
+
+def brightness(images: Tensor) -> Tensor:
+    """(batch,) in [0, 1]."""
+    return (images.mean(dim=(1, 2, 3)) + 1) / 2
+
+
+def search(agreement: Mapping[float, float], identity: Mapping[float, float], *, each: bool = False) -> StrengthSearch:
+    """Over drawings whose brightness is their strength, judged by tables."""
+
+    def table(values: Mapping[float, float]) -> object:
+        known = np.array(sorted(values))
+        return lambda images: torch.tensor(np.interp(brightness(images), known, [values[key] for key in known]))
+
+    judges = Judges({"a": table(agreement)}, table(identity))  # type: ignore[dict-item, arg-type]
+    return find_strength(lambda strengths: [grey(strengths["a"])], judges, ["a"], GRID, each=each)
+
+
+def test_the_knee_is_where_identity_begins_to_fall() -> None:
+    found = search(
+        {0.0: 0.1, 0.25: 0.3, 0.5: 0.8, 0.75: 0.85, 1.0: 0.9}, {0.0: 1.0, 0.25: 0.98, 0.5: 0.95, 0.75: 0.6, 1.0: 0.3}
+    )
+    assert [trial.strengths["a"] for trial in found.common] == list(GRID)
+    assert found.best.strengths == {"a": 0.5}
+    assert found.varied == []
+
+
+@pytest.mark.parametrize(
+    ("agreement", "identity", "chosen"),
+    [
+        ({0.0: 0.1, 1.0: 0.9}, {0.0: 0.7, 1.0: 0.7}, 1.0),  # nothing is lost by obeying
+        ({0.0: 0.9, 1.0: 0.9}, {0.0: 0.9, 1.0: 0.1}, 0.0),  # nothing is won by it
+        ({0.0: 0.5, 1.0: 0.5}, {0.0: 0.5, 1.0: 0.5}, 0.0),  # nothing changes: the least
+    ],
+)
+def test_curves_without_a_knee(agreement: dict[float, float], identity: dict[float, float], chosen: float) -> None:
+    assert search(agreement, identity).best.strengths == {"a": chosen}
+
+
+def test_each_modality_can_have_its_own_strength() -> None:
+    """One obeys at once and costs identity; the other costs nothing."""
+    drawn: list[dict[str, float]] = []
+
+    def draw(strengths: Mapping[str, float]) -> list[Image.Image]:
+        drawn.append(dict(strengths))
+        picture = np.zeros((4, 4, 3), np.uint8)
+        picture[:2], picture[2:] = round(255 * strengths["a"]), round(255 * strengths["b"])
+        return [Image.fromarray(picture)]
+
+    judges = Judges(
+        {
+            "a": lambda images: 1 - (1 - brightness(images[..., :2, :])) ** 4,
+            "b": lambda images: brightness(images[..., 2:, :]),
+        },
+        lambda images: 1 - brightness(images[..., :2, :]) ** 2,
+    )
+    found = find_strength(draw, judges, ["a", "b"], GRID, each=True)
+    assert len(found.common) == len(GRID)
+    assert found.varied
+    assert found.best.strengths["b"] > found.best.strengths["a"]
+    assert drawn == [trial.strengths for trial in (*found.common, *found.varied)]
+
+
+@pytest.mark.parametrize("candidates", [[], [0.5], [0.5, 0.2], [0.5, 0.5]])
+def test_candidates_rise(candidates: list[float]) -> None:
+    judges = Judges({"a": brightness}, brightness)
+    with pytest.raises(InputError, match="two or more strengths in rising order"):
+        find_strength(lambda _: [grey(0)], judges, ["a"], candidates)
+
+
+def test_somebody_judges() -> None:
+    with pytest.raises(InputError, match="nobody judges"):
+        find_strength(lambda _: [grey(0)], Judges({}, brightness), ["a"], GRID)
+
+
+def test_the_curve_is_drawn() -> None:
+    found = search({0.0: 0.0, 1.0: 1.0}, {0.0: 1.0, 1.0: 0.0})
+    picture = curve_picture(found, "alpha")
+    assert picture.mode == "RGB"
+    assert len(set(picture.get_flattened_data())) > 10
+
+
+def test_strengths_in_words() -> None:
+    assert told({"text": 0.5, "mask": 0.5}) == "0.5"
+    assert told({"text": 0.5, "mask": 1.25}) == "text 0.5, mask 1.25"
+
+
+class Halves:
+    """A parser that sees one part above and another below."""
+
+    def parse(self, images: Tensor) -> Tensor:
+        labels = torch.zeros(images.shape[0], *images.shape[2:], dtype=torch.int64)
+        labels[:, images.shape[2] // 2 :] = 1
+        return labels
+
+
+def test_same_colours() -> None:
+    photo = torch.zeros(1, 3, 8, 8)
+    judge = SameColours(Halves(), photo)
+    changed, speck = photo.clone(), photo.clone()
+    changed[:, :, 4:] = 0.5  # 64 levels of 128 in one of two parts
+    speck[:, :, 0, 0] = 1.0
+    scores = judge(torch.cat([photo, changed, speck]))
+    torch.testing.assert_close(scores, torch.tensor([1.0, 1 - 63.75 / 128 / 2, 1.0]))
+
+
+class Fixed(AttributeClassifier):
+    """Reads from the red of the first pixel whether there is a beard, and knows nothing of age."""
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        red = 10 * images[:, 0, 0, 0]
+        return {"beard": torch.stack([-red, red], dim=1), "age": torch.zeros(len(images), 2)}
+
+
+def test_references_say_which_attributes_are_meant() -> None:
+    classifier = Fixed({"beard": ("none", "long"), "age": ("young", "old")}, (8, 8, 8, 8, 8))
+    bearded, shaven = torch.ones(1, 3, 4, 4), -torch.ones(1, 3, 4, 4)
+    judge = LikeReferences(classifier, bearded.expand(4, 3, 4, 4))
+    assert judge.wanted == {"beard": 1}
+    scores = judge(torch.cat([bearded, shaven]))
+    torch.testing.assert_close(scores, torch.tensor([1.0, 0.0]), atol=1e-6, rtol=0)
+    undecided = LikeReferences(classifier, torch.cat([bearded, shaven]))
+    assert undecided.wanted.keys() == {"beard", "age"}
