@@ -18,7 +18,7 @@ from codiff.cli.edit_editors import AUTO, EDITORS, editor_named, parse_strength
 from codiff.cli.edit_judges import Evaluators, Named
 from codiff.cli.edit_photo import frame, tell_familiarity
 from codiff.cli.edit_plan import Plan, Wanted, make_plan, parse_source
-from codiff.cli.generate import GUIDANCE, MOST_IMAGES
+from codiff.cli.generate import MOST_IMAGES
 from codiff.cli.modality_options import DEFAULT_MODEL, modalities_of
 from codiff.cli.outputs import check_writable, signer_of
 from codiff.cli.requests import check_seed
@@ -33,6 +33,7 @@ from codiff.errors import InputError
 from codiff.model_files import find_model
 from codiff.pipeline import CollaborativePipeline
 
+GUIDANCE = 2.0  # more, as for generating, takes an edit further from the photo
 _DDIM = "ddim"
 
 

@@ -24,7 +24,7 @@ from codiff.model_files import find_model
 from codiff.pipeline import CollaborativePipeline
 
 MOST_IMAGES = 64
-GUIDANCE = 2.0
+GUIDANCE = 3.0
 
 
 def _sampling(help_text: str, *names: str, **kwargs: Any) -> Any:
@@ -43,7 +43,7 @@ def generate(
     steps: Annotated[int, _sampling("Denoising steps.")] = 50,
     scheduler: Annotated[str | None, _sampling(f"{', '.join(SCHEDULERS)}; or the model's own.", metavar="NAME")] = None,
     guidance: Annotated[
-        float | None, _sampling("1 follows the conditions plainly, more follows closer; 2 where the model allows it.")
+        float | None, _sampling("1 follows the conditions plainly, more follows closer; 3 where the model allows it.")
     ] = None,
     composition: Annotated[
         str | None, _sampling(f"{', '.join(RULES)}; or what the model was trained for.", metavar="NAME")

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from golden import CLOSE, GRADIENTS, Golden, distance
+from golden import CLOSE, Golden, distance
 from torch import Tensor
 
 from codiff.composition import Mean
@@ -13,6 +13,7 @@ from codiff.editing.learning import Learning
 
 STEPS = 3
 TOKEN_RATE, MODEL_RATE = 1e-3, 1e-6
+MOVED = 1e-3  # relative: Adam turns rounding of a gradient near zero into a step of full length
 
 
 def recorded(golden: Golden, modality: str) -> tuple[Learner, dict[str, Tensor]]:
@@ -36,12 +37,12 @@ def test_imagic(golden: Golden, modality: str) -> None:
     for place in range(STEPS):
         assert learner.step() == pytest.approx(float(expected[f"stage1.{place}.loss"]), rel=CLOSE)
         moved = learner.tokens[modality].detach() - expected["emb_tgt"]
-        assert distance(moved, expected[f"stage1.{place}.emb_after"] - expected["emb_tgt"]) < GRADIENTS
+        assert distance(moved, expected[f"stage1.{place}.emb_after"] - expected["emb_tgt"]) < MOVED
     for place in range(STEPS):
         assert learner.step() == pytest.approx(float(expected[f"stage2.{place}.loss"]), rel=CLOSE)
     own = golden.pipe.collaborators[modality].network.unet.conv_out.weight.detach()
     weight = dict(learner.tuned[modality].model.network.named_parameters())["unet.conv_out.weight"].detach()
-    assert distance(weight - own, expected["stage2.out_weight_after"] - own) < GRADIENTS
+    assert distance(weight - own, expected["stage2.out_weight_after"] - own) < MOVED
     for alpha in (0.0, 0.7, 1.5):
         tokens = interpolated({modality: expected["emb_tgt"]}, {modality: learner.tokens[modality]}, {modality: alpha})
         with torch.no_grad():
