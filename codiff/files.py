@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -74,6 +75,36 @@ def locked(folder: Path, lock: Path, busy: Callable[[], str] | None = None) -> I
         yield
     finally:
         held.release()
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Only one process writes into a folder; what a killed one left half done anywhere in it is put in order.
+
+    Raises:
+        InputError: another process writes there, named with the time since when; or nothing can be written there.
+    """
+    owner = folder / "owner.json"
+
+    def busy() -> str:
+        return f"{folder} is in use by {_owner(owner)}; wait for it or choose another folder"
+
+    with locked(folder, folder / ".lock", busy):
+        try:
+            for home in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
+                recover(home)
+            write_json(owner, {"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")})
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
+
+
+def _owner(path: Path) -> str:
+    try:
+        known = json.loads(path.read_text())
+        return f"process {known['pid']} since {known['since']}"
+    except (OSError, ValueError, KeyError, TypeError):  # it is starting or ending just now
+        return "another process"
 
 
 def recover(folder: str | Path, name: str | None = None) -> None:

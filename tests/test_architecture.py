@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "codiff"
 ROOT = "codiff"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
+    ("errors", "interruption"),
     ("files",),
     ("pixels",),
     ("image_files",),

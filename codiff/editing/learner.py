@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from codiff.composition import Composition
 from codiff.denoiser import Denoiser
-from codiff.editing.interruption import postponed
 from codiff.editing.learned import Learned
 from codiff.editing.tuning import Tuned
 from codiff.errors import InputError
+from codiff.interruption import postponed
 from codiff.loss import denoising_loss
 from codiff.pipeline import CollaborativePipeline
 
@@ -82,13 +82,13 @@ class Learner:
         learned = self.learned
         with postponed() as asked:
             try:
-                while not learned.finished and not asked.to_stop:
+                while not learned.finished and not asked.signal:
                     loss = self.step()
                     if on_learning is not None:
                         on_learning(learned.done, learned.total, loss)
             finally:
                 self._record()
-        if asked.to_stop:
+        if asked.signal:
             raise KeyboardInterrupt
 
     def step(self) -> float:

@@ -19,7 +19,7 @@ from codiff.evaluation.metrics import METRICS
 from codiff.evaluation.progress import tracked
 from codiff.evaluation.protocols import LEAST
 from codiff.evaluation.report import Looks, write_report
-from codiff.evaluation.report_folder import alone
+from codiff.files import sole_writer
 from codiff.modalities.mask import colour
 from codiff.pixels import from_uint8
 
@@ -36,7 +36,7 @@ def evaluate_images(folders: Folders, judges: Judges, out: Path, batch: int = 16
         raise InputError(f"{folders.images} holds {len(cases)} pictures; at least {LEAST} are needed for intervals")
     for item in tracked(range(len(cases)), "opening pictures"):
         judges.check([cases[item]])
-    with alone(out):
+    with sole_writer(out):
         reference = _reference(folders, judges, cases, batch)
         scores = _scores(cases, judges, batch)
         name = folders.images.resolve().name

@@ -19,9 +19,9 @@ from codiff.evaluation.methods import conditions_of, methods_of
 from codiff.evaluation.progress import tracked
 from codiff.evaluation.protocols import Protocol
 from codiff.evaluation.report import Looks, write_report
-from codiff.evaluation.report_folder import SETTINGS, alone, check_settings
+from codiff.evaluation.report_folder import SETTINGS, check_settings
 from codiff.evaluation.tuning import Tuning
-from codiff.files import write_json
+from codiff.files import sole_writer, write_json
 from codiff.pipeline import CollaborativePipeline
 
 _MOST_NOTES = 5
@@ -98,7 +98,7 @@ def run_benchmark(benchmark: Benchmark, model: str) -> Path | None:
     """
     folder, processes = benchmark.folder, benchmark.processes
     settings = benchmark.settings(model)
-    with alone(folder) if processes.is_main_process else nullcontext():
+    with sole_writer(folder) if processes.is_main_process else nullcontext():
         check_settings(folder, settings)
         processes.wait_for_everyone()  # until the first process has the lock and has put the folder in order
         if processes.is_main_process:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -26,7 +23,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from codiff.errors import InputError
-from codiff.files import locked, recover, write_json, written_aside
+from codiff.files import sole_writer, write_json, written_aside
+from codiff.interruption import postponed
 from codiff.training.attention import Float32Attention
 from codiff.training.checkpoint import load_checkpoint, save_checkpoint
 from codiff.training.curves import draw_curves
@@ -58,55 +56,6 @@ def indices_of(step: int, count: int, examples: int, seed: int) -> Tensor:
 
 class Interrupted(Exception):  # noqa: N818 (nothing is wrong)
     """The training was asked to stop; everything is saved and the same command goes on."""
-
-
-@dataclass
-class _Signals:
-    """Remembers SIGINT and SIGTERM until the step is over."""
-
-    received: int = 0
-
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.received = number
-
-    @contextmanager
-    def caught(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-@contextmanager
-def alone(output: Path) -> Iterator[None]:
-    """Only one training writes into a folder; what a killed one left half done there is put in order.
-
-    Raises:
-        InputError: another process trains there, or nothing can be written there.
-    """
-    owner = output / "owner.json"
-
-    def busy() -> str:
-        return f"{output} is in use by {_owner(owner)}; wait for it or train into another folder"
-
-    with locked(output, output / ".lock", busy):
-        try:
-            recover(output)
-            recover(output / "samples")
-            write_json(owner, {"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")})
-            yield
-        finally:
-            owner.unlink(missing_ok=True)
-
-
-def _owner(path: Path) -> str:
-    try:
-        known = json.loads(path.read_text())
-        return f"process {known['pid']} since {known['since']}"
-    except (OSError, ValueError, KeyError, TypeError):  # it is starting or ending just now
-        return "another process"
 
 
 def _on_cpu() -> bool:
@@ -198,10 +147,10 @@ class Trainer:
             Interrupted: SIGINT or SIGTERM came before the last step was done; the state is saved.
             InputError: the loss stays non-finite, or the folder cannot be written.
         """
-        signals, main = _Signals(), self.accelerator.is_main_process
+        main = self.accelerator.is_main_process
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         shown = Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[loss]}"), disable=not main)
-        with signals.caught(), self.stage.reading(self._plan()), shown as bar:
+        with postponed() as asked, self.stage.reading(self._plan()), shown as bar:
             task = bar.add_task(self.stage.name, total=self.settings.steps, completed=self.step, loss="")
             while self.step < self.settings.steps:
                 started = time.perf_counter()
@@ -210,7 +159,7 @@ class Trainer:
                 self.seconds += time.perf_counter() - started
                 self._record(losses)
                 bar.update(task, completed=self.step, loss=f"loss {losses['loss']:.4f}")
-                self._keep(self._agreed(signals.received))
+                self._keep(self._agreed(asked.signal))
             self._picture()
             self.checkpoint()
             self._export()
@@ -384,7 +333,7 @@ def train(stage: Stage, output: str | Path, *, allow_changes: bool = False) -> P
     """
     output = Path(output)
     processes = PartialState(cpu=_on_cpu())
-    with alone(output) if processes.is_main_process else nullcontext():
+    with sole_writer(output) if processes.is_main_process else nullcontext():
         processes.wait_for_everyone()  # until the first process has the lock and has put the folder in order
         try:
             Trainer(stage, output, allow_changes=allow_changes).run()

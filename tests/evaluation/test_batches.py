@@ -12,8 +12,8 @@ import torch
 
 from codiff.errors import InputError
 from codiff.evaluation.batches import Batches, Job, Results
-from codiff.evaluation.report_folder import SETTINGS, alone, check_settings
-from codiff.files import write_json
+from codiff.evaluation.report_folder import SETTINGS, check_settings
+from codiff.files import sole_writer, write_json
 
 
 @dataclass
@@ -111,9 +111,10 @@ def test_processes_share_the_work(tmp_path: Path) -> None:
 
 
 def test_only_one_writes_into_a_folder(tmp_path: Path) -> None:
-    with alone(tmp_path), pytest.raises(InputError, match=r"is in use by process \d+ since"), alone(tmp_path):
+    busy = pytest.raises(InputError, match=r"is in use by process \d+ since")
+    with sole_writer(tmp_path), busy, sole_writer(tmp_path):
         pass
-    with alone(tmp_path):
+    with sole_writer(tmp_path):
         assert (tmp_path / "owner.json").exists()
     assert not (tmp_path / "owner.json").exists()
 
@@ -122,7 +123,7 @@ def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
     leftover = tmp_path / "work" / "squares" / ".00000-00004.safetensors.123.partial"
     leftover.parent.mkdir(parents=True)
     leftover.touch()
-    with alone(tmp_path):
+    with sole_writer(tmp_path):
         assert not leftover.exists()
 
 

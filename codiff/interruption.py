@@ -10,14 +10,18 @@ from types import FrameType
 
 
 class Asked:
-    """Whether a signal came that asks to stop."""
+    """Whether a signal came that asks to stop.
+
+    Attributes:
+        signal: its number; 0 where none came.
+    """
 
     def __init__(self) -> None:
-        self.to_stop = False
+        self.signal = 0
 
-    def note(self, _number: int, _frame: FrameType | None) -> None:
+    def note(self, number: int, _frame: FrameType | None) -> None:
         """The handler."""
-        self.to_stop = True
+        self.signal = number
 
 
 @contextmanager
