@@ -122,7 +122,7 @@ def plan(
     with request.located():
         inputs = read_conditions(pipe, request)
         composition_of(pipe, settings.composition, request)
-        read = {modality: _tensor_digest(value) for modality, value in inputs.items()}
+        read = {modality: tensor_digest(value) for modality, value in inputs.items()}
         digest = hashlib.sha256(json.dumps([asdict(settings), read]).encode()).hexdigest()
         name = slug(request.name or "") or name_for(request.conditions)
         outputs = Outputs(folder, name, digest, range(request.seed, request.seed + count), figures)
@@ -147,7 +147,8 @@ def read_conditions(pipe: CollaborativePipeline, request: Request) -> dict[str, 
     return inputs
 
 
-def _tensor_digest(value: Tensor) -> str:
+def tensor_digest(value: Tensor) -> str:
+    """SHA-256 of a tensor's shape and values."""
     plain = value.cpu().contiguous()
     array = (plain.float() if plain.is_floating_point() else plain).numpy()
     return hashlib.sha256(f"{array.dtype} {array.shape} ".encode() + array.tobytes()).hexdigest()
@@ -189,7 +190,8 @@ def draw(
             for kind, figure in _figures(pipe, result, place, timesteps, outputs.figures).items():
                 save_png(figure, outputs.figure(seed, kind), {"figure": kind, **metadata}, signer)
     captions = [f"seed {seed}" for seed in outputs.seeds]
-    grid = overview(_cards(pipe, task), pictures, captions, str(settings), _SIDE)
+    cards = condition_cards(pipe, task.request.conditions, read_conditions(pipe, task.request), task.described)
+    grid = overview(cards, pictures, captions, str(settings), _SIDE)
     overall = {"figure": "grid", "seeds": list(outputs.seeds), **_metadata(task, settings)}
     save_png(grid, outputs.grid, overall, signer)
 
@@ -249,13 +251,23 @@ def _foreseen(pipe: CollaborativePipeline, predictions: Tensor, timesteps: Seque
     return on_paper(strip(pictures, captions, title="The picture foreseen at each step"))
 
 
-def _cards(pipe: CollaborativePipeline, task: Task) -> list[Card]:
-    """Words as they were given; of a file what its encoder reads in it."""
+def condition_cards(
+    pipe: CollaborativePipeline,
+    conditions: Mapping[str, str],
+    inputs: Mapping[str, Tensor],
+    described: Mapping[str, str],
+) -> list[Card]:
+    """Words as they were given; of a file what its encoder reads in it.
+
+    Args:
+        conditions: modality -> words or a path.
+        inputs, described: what its encoder reads, (1, ...), and that in words.
+    """
     cards = []
-    for modality, inputs in read_conditions(pipe, task.request).items():
-        value = task.request.conditions[modality]
-        picture = pipe.collaborators[modality].encoder.picture(inputs, _SIDE)
-        title, text = (f"{modality}: {shown(value)}", task.described[modality]) if is_file(value) else (modality, value)
+    for modality, read in inputs.items():
+        value = conditions[modality]
+        picture = pipe.collaborators[modality].encoder.picture(read, _SIDE)
+        title, text = (f"{modality}: {shown(value)}", described[modality]) if is_file(value) else (modality, value)
         cards.append(Card(title, text, picture))
     return cards
 

@@ -12,10 +12,10 @@ from typing import Any
 from torch import Tensor
 
 import codiff
-from codiff.cli.drawing import Settings, read_conditions
+from codiff.cli.drawing import Settings, condition_cards, read_conditions, tensor_digest
 from codiff.cli.edit_editors import EDITORS, Editor
 from codiff.cli.edit_photo import Framed
-from codiff.cli.outputs import Outputs, is_file, name_for, shown
+from codiff.cli.outputs import Outputs, name_for, shown
 from codiff.cli.requests import Request
 from codiff.composition import check_modalities
 from codiff.editing import Learned, Learning
@@ -26,8 +26,6 @@ from codiff.editing.region import read_region
 from codiff.errors import InputError
 from codiff.figures import Card
 from codiff.pipeline import CollaborativePipeline
-
-_CARD = 256  # pixels
 
 
 @dataclass(frozen=True)
@@ -112,16 +110,8 @@ class Plan:
         }
 
     def cards(self, pipe: CollaborativePipeline) -> list[Card]:
-        """Words as they were given; of a file what its encoder reads in it."""
-        cards = []
-        for modality, inputs in self.inputs.items():
-            value = self.wanted.conditions[modality]
-            picture = pipe.collaborators[modality].encoder.picture(inputs, _CARD)
-            title, text = (
-                (f"{modality}: {shown(value)}", self.described[modality]) if is_file(value) else (modality, value)
-            )
-            cards.append(Card(title, text, picture))
-        return cards
+        """The target's conditions, as `condition_cards`."""
+        return condition_cards(pipe, self.wanted.conditions, self.inputs, self.described)
 
 
 def parse_source(given: Sequence[str], modalities: Sequence[str]) -> dict[str, str]:
@@ -157,9 +147,9 @@ def make_plan(pipe: CollaborativePipeline, wanted: Wanted, settings: Settings, o
     read = {
         "photo": photo.digest,
         "place": wanted.framed.place,
-        "target": {modality: _digest(value) for modality, value in inputs.items()},
-        "source": {modality: _digest(value) for modality, value in source.items()},
-        "region": None if region is None else _digest(region),
+        "target": {modality: tensor_digest(value) for modality, value in inputs.items()},
+        "source": {modality: tensor_digest(value) for modality, value in source.items()},
+        "region": None if region is None else tensor_digest(region),
     }
     if wanted.kind.confined:
         region_of(pipe, wanted.conditions, wanted.region, wanted.source)
@@ -197,9 +187,3 @@ def _learned(pipe: CollaborativePipeline, wanted: Wanted, read: Mapping[str, Any
 
 def _hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
-
-
-def _digest(value: Tensor) -> str:
-    plain = value.cpu().contiguous()
-    array = (plain.float() if plain.is_floating_point() else plain).numpy()
-    return hashlib.sha256(f"{array.dtype} {array.shape} ".encode() + array.tobytes()).hexdigest()
