@@ -22,7 +22,6 @@ from PIL import Image
 from benchmarks.demo_quality import Judge
 from benchmarks.pictures import save
 from codiff import CollaborativePipeline, generators
-from codiff.cli import main as codiff_command
 from codiff.data.face_attributes import Description, Face
 from codiff.data.face_captions import caption
 from codiff.data.face_renderer import render
@@ -30,6 +29,7 @@ from codiff.data.faces import FaceExample, ProceduralFaces
 from codiff.editing import Edit, Learned, Sampling, blended, ddim_inversion, diffedit, imagic, sdedit
 from codiff.evaluation.identity_error import identity_error
 from codiff.figures import on_paper, table
+from codiff.main import main as codiff_command
 from codiff.model_files import find_model
 from codiff.pixels import from_uint8
 

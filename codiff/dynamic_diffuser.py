@@ -11,7 +11,7 @@ from torch import Tensor
 from codiff.conditional_unet import ConditionalUNet
 from codiff.model_dict import ModelDict
 
-ACTIVATIONS = ("softmax", "softplus")
+ACTIVATIONS = ("softmax", "softplus", "both")
 
 
 class DynamicDiffuser(ModelMixin, ConfigMixin):
@@ -23,7 +23,7 @@ class DynamicDiffuser(ModelMixin, ConfigMixin):
         unet_config: arguments of diffusers' `UNet2DConditionModel` with `out_channels` 1.
         spatial: channels of the map that the tokens are read as besides cross-attention, see `ConditionalUNet`.
         activation: what turns the logits into influences, from training on: "softmax" over the modalities as in the
-            paper, or "softplus" of each alone (`AdditiveCollaborative`).
+            paper, "softplus" of each alone (`AdditiveCollaborative`), or "both", trained for either.
     """
 
     @register_to_config

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from codiff.cli import main
+from codiff.main import main
 
 Command = Callable[..., tuple[int, str, str]]
 """Arguments -> exit code, standard output, standard error."""

@@ -18,12 +18,12 @@ from models import SCHEDULE, collaborator, new_pipeline
 from PIL import Image
 
 from codiff import CollaborativePipeline, Collaborators, generators
-from codiff.cli import main
 from codiff.cli.generate import generate
 from codiff.cli.modality_options import condition_options
 from codiff.cli.outputs import read_metadata, slug
 from codiff.cli.schedulers import SCHEDULERS, scheduler_named
 from codiff.credentials import read_origin
+from codiff.main import main
 from codiff.modalities.mask import MASK_PALETTE
 
 TEXT = "A man has a long beard"
@@ -502,7 +502,7 @@ def test_an_interruption_while_a_file_is_written_leaves_no_half_file(
 @pytest.fixture
 def process(model: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """The console command, at work on more steps than anybody waits for."""
-    command = [sys.executable, "-c", "import sys; from codiff.cli import main; sys.exit(main())", "generate"]
+    command = [sys.executable, "-c", "import sys; from codiff.main import main; sys.exit(main())", "generate"]
     options = ["--model", str(model), "--text", TEXT, "--count", "8", "--steps", "1000", "--influences"]
     started = subprocess.Popen([*command, *options], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     yield started

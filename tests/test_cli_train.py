@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from codiff import AttributeClassifier, CollaborativePipeline, FaceParser, InputError
-from codiff.cli import main
 from codiff.data.faces import ProceduralFaces
+from codiff.main import main
 from codiff.modalities import MaskModality, TextModality
 from codiff.training.recipes import STAGES, stage_for
 from codiff.training.settings import read_preset

@@ -335,12 +335,15 @@ class TestAdditive:
             AdditiveCollaborative(collaborators(), dynamic_diffusers())
         with pytest.raises(InputError, match=r"trained with softplus .* applies softmax: use additive"):
             Collaborative(collaborators(), adding())
-        with pytest.raises(ValueError, match="activation must be one of softmax, softplus"):
+        for either in (Collaborative, AdditiveCollaborative):
+            either(collaborators(), new_dynamic_diffusers(activation="both"))
+        with pytest.raises(ValueError, match="activation must be one of softmax, softplus, both"):
             DynamicDiffuser(DYNAMIC_UNET, activation="relu")
 
     def test_a_model_knows_its_rule(self) -> None:
         assert learned_rule(dynamic_diffusers()) == "collaborative"
         assert learned_rule(adding()) == "additive"
+        assert learned_rule(new_dynamic_diffusers(activation="both")) == "additive"
         assert learned_rule({}) == "collaborative"
 
 

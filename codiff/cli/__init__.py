@@ -1,5 +1,1 @@
-"""The command line: parse, call, show; one file a command."""
-
-from codiff.cli.app import main
-
-__all__ = ["main"]
+"""The command line: parse, call, show; one file a command, put together in `codiff.main`."""

@@ -5,7 +5,7 @@ from codiff.composition.base import Composition, Influences, Reweight, check_mod
 from codiff.composition.collaborative import Collaborative
 from codiff.composition.fixed import Blended, Mean, Weighted
 from codiff.composition.reweighting import cosine_decay, linear_decay, official_recipe, sharpened, strengthened
-from codiff.composition.rules import RULES, learned_rule, rule
+from codiff.composition.rules import RULES, learned_rule, learned_rules, rule
 
 __all__ = [
     "RULES",
@@ -22,6 +22,7 @@ __all__ = [
     "check_modalities",
     "cosine_decay",
     "learned_rule",
+    "learned_rules",
     "linear_decay",
     "official_recipe",
     "rule",

@@ -78,13 +78,13 @@ def check_activation(dynamic_diffusers: Mapping[str, DynamicDiffuser], activatio
         InputError: names the rule that fits.
     """
     trained = {dynamic_diffusers[modality].config.activation for modality in dynamic_diffusers}
-    if trained - {activation}:
-        fitting = " and ".join(FITTING[name] for name in sorted(trained - {activation}))
+    others = sorted(trained - {activation, "both"})
+    if others:
         raise InputError(
-            f"these dynamic diffusers were trained with {', '.join(sorted(trained))} over the influences, this "
-            f"composition applies {activation}: use {fitting}"
+            f"these dynamic diffusers were trained with {', '.join(others)} over the influences, this composition "
+            f"applies {activation}: use {' and '.join(FITTING[name][0] for name in others)}"
         )
 
 
-FITTING = {"softmax": "collaborative", "softplus": "additive"}
-"""Activation that dynamic diffusers were trained with -> name of the rule that applies it."""
+FITTING = {"softmax": ("collaborative",), "softplus": ("additive",), "both": ("additive", "collaborative")}
+"""Activation that dynamic diffusers were trained with -> names of the rules that apply it, a model's default first."""

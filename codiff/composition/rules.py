@@ -40,7 +40,13 @@ def rule(
     return RULES[name](collaborators, dynamic_diffusers)
 
 
-def learned_rule(dynamic_diffusers: Mapping[str, DynamicDiffuser]) -> str:
-    """Name of the rule that these dynamic diffusers were trained for; "collaborative" where there are none."""
+def learned_rules(dynamic_diffusers: Mapping[str, DynamicDiffuser]) -> tuple[str, ...]:
+    """Names of the rules that these dynamic diffusers were trained for, the default first; "collaborative" where there
+    are none."""
     trained = sorted({dynamic_diffusers[modality].config.activation for modality in dynamic_diffusers})
-    return FITTING[trained[0]] if trained else "collaborative"
+    return FITTING[trained[0]] if trained else FITTING["softmax"]
+
+
+def learned_rule(dynamic_diffusers: Mapping[str, DynamicDiffuser]) -> str:
+    """Name of the rule that these dynamic diffusers were trained for, of two the default."""
+    return learned_rules(dynamic_diffusers)[0]

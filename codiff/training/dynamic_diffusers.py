@@ -13,14 +13,14 @@ from pydantic import Field
 from torch import Tensor
 
 from codiff.collaborator import Collaborators
-from codiff.composition import Composition, learned_rule, rule
+from codiff.composition import learned_rule, learned_rules, rule
 from codiff.data.example import Examples
-from codiff.denoiser import Conditions
 from codiff.dynamic_diffuser import DynamicDiffuser, DynamicDiffusers
 from codiff.loss import denoising_loss
 from codiff.training.collaborator import PICTURED, by_noise_level, draw_noise, sampled_images
 from codiff.training.initial import start_dynamic_diffusers
 from codiff.training.prepared import PreparedConditions, PreparedLatents, weights_digest
+from codiff.training.remembering import Remembering
 from codiff.training.settings import LoopSettings, Settings
 from codiff.training.stage import Stage
 
@@ -32,8 +32,9 @@ class DynamicDiffusersSettings(Settings):
         unet_config: see `DynamicDiffuser`.
         spatial: modality -> channels of its map, see `DynamicDiffuser`; 0 where it is not named.
         schedule: as the collaborators'.
-        activation: "softmax" as in the paper, or "softplus" for `AdditiveCollaborative`, whose collaborators must have
-            been trained with condition dropout.
+        activation: "softmax" as in the paper; "softplus" for `AdditiveCollaborative`, whose collaborators must have
+            been trained with condition dropout; or "both" at once, on the mean of their losses, at about the cost of
+            the latter.
         modality_dropout: probability that a modality is absent from a batch (two always stay), so that subsets work.
         initial: folder of dynamic diffusers whose weights of the same modality, name and shape are the start; None for
             random ones.
@@ -43,14 +44,15 @@ class DynamicDiffusersSettings(Settings):
     unet_config: dict[str, Any]
     spatial: dict[str, int] = Field(default={})
     schedule: dict[str, Any]
-    activation: Literal["softmax", "softplus"] = "softmax"
+    activation: Literal["softmax", "softplus", "both"] = "softmax"
     modality_dropout: float = Field(default=0.3, ge=0, lt=1)
     initial: str | None = None
     loop: LoopSettings
 
 
 class DynamicDiffusersStage(Stage):
-    """Algorithm 1 of arXiv:2304.10530: || eps - sum_m I_m (.) eps_m ||^2 (or of `Additive`), collaborators frozen."""
+    """Algorithm 1 of arXiv:2304.10530: || eps - sum_m I_m (.) eps_m ||^2, collaborators frozen, by the rule or the mean
+    over the rules that the influences are for."""
 
     name = "dynamic diffusers"
     settings: DynamicDiffusersSettings
@@ -93,13 +95,15 @@ class DynamicDiffusersStage(Stage):
         with torch.no_grad():
             tokens = {modality: self.collaborators[modality].encoder(inputs[modality]) for modality in present}
         noise, timesteps = draw_noise(latents, self.schedule, generator)
-        loss = denoising_loss(self._composition(tokens, 1.0), self.schedule, latents, tokens, noise, timesteps)
-        return {"loss": loss.mean(), **by_noise_level(loss, timesteps, self.schedule)}
-
-    def _composition(self, tokens: Conditions, guidance: float) -> Composition:
-        """The rule that the dynamic diffusers are trained for."""
-        composition = rule(learned_rule(self.model), self.collaborators, self.model)
-        return composition.guided(self.collaborators.unconditional(tokens), guidance)
+        collaborators = {modality: Remembering(self.collaborators[modality]) for modality in present}
+        diffusers: Any = {modality: Remembering(self.model[modality]) for modality in present}
+        each = {}
+        for name in learned_rules(self.model):
+            composition = rule(name, collaborators, diffusers).guided(self.collaborators.unconditional(tokens), 1.0)
+            each[name] = denoising_loss(composition, self.schedule, latents, tokens, noise, timesteps)
+        loss = torch.stack(list(each.values())).mean(dim=0)
+        apart = {name: value.mean().detach() for name, value in each.items()} if len(each) > 1 else {}
+        return {"loss": loss.mean(), **apart, **by_noise_level(loss, timesteps, self.schedule)}
 
     def _present(self, generator: torch.Generator) -> list[str]:
         """The modalities of one batch: at least two, where there are two."""
@@ -119,9 +123,9 @@ class DynamicDiffusersStage(Stage):
         inputs = self.batch(torch.arange(min(PICTURED, self.examples)), generator)[1]
         device = self.model.device
         tokens = {m: self.collaborators[m].encoder(values.to(device)) for m, values in inputs.items()}
-        images = sampled_images(
-            self._composition(tokens, 2.0), self.vae, self.schedule, tokens, self.latents.mean.shape[1:]
-        )
+        composition = rule(learned_rule(self.model), self.collaborators, self.model)
+        composition = composition.guided(self.collaborators.unconditional(tokens), 2.0)
+        images = sampled_images(composition, self.vae, self.schedule, tokens, self.latents.mean.shape[1:])
         rows = []
         for modality, value in inputs.items():
             shown = [self.collaborators[modality].encoder.picture(row[None], images.shape[1]) for row in value]

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from codiff.cli import main
 from codiff.data.face_attributes import sample_face
 from codiff.data.face_renderer import render
 from codiff.data.face_sheet import face_sheet
 from codiff.errors import InputError
 from codiff.figures import MARGIN
+from codiff.main import main
 from codiff.modalities.mask import colour
 
 

@@ -18,13 +18,13 @@ from golden import FOLDER, REAL, SHARED, Golden, distance
 from torch import Tensor
 
 from codiff import CollaborativePipeline, InputError, InputNotice, Mean, official_recipe
-from codiff.cli.app import main
 from codiff.convert import Description, convert, preset_description, presets, yaml_description
 from codiff.convert.checkpoint import open_checkpoint
 from codiff.convert.parts import account
 from codiff.convert.schedule import schedule_buffers
 from codiff.convert.sources import COMPOSED, VAE, role_of
 from codiff.convert.sources import parts_of as source_parts
+from codiff.main import main
 from codiff.modalities import TextModality
 from codiff.modalities.word_pieces import word_piece_tokenizer
 

@@ -17,11 +17,11 @@ from linear_stage import digest
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from codiff.cli import main
 from codiff.data.celeba_labels import FILE
 from codiff.data.faces import ProceduralFaces
 from codiff.data.shards import Preparation
 from codiff.errors import InputError
+from codiff.main import main
 from codiff.modalities import MaskModality
 from codiff.modalities.mask import flip_labels
 from codiff.pixels import from_uint8

@@ -410,7 +410,7 @@ def dynamic_stage(faces: Sequence[FaceExample], modalities: Sequence[str], **set
     return DynamicDiffusersStage(chosen, models.autoencoder(), faces, Collaborators.of(collaborators), None)
 
 
-@pytest.mark.parametrize("activation", ["softmax", "softplus"])
+@pytest.mark.parametrize("activation", ["softmax", "softplus", "both"])
 def test_dynamic_diffusers_learn_while_collaborators_stay(
     activation: str, tmp_path: Path, faces: list[FaceExample]
 ) -> None:
@@ -427,6 +427,21 @@ def test_dynamic_diffusers_learn_while_collaborators_stay(
     assert {loaded[modality].config.activation for modality in loaded} == {activation}
     assert weights_of(loaded) == weights_of(stage.model)
     assert pictured(tmp_path) == (8, 3)
+
+
+def test_both_losses_are_those_of_each_rule_alone(faces: list[FaceExample]) -> None:
+    found = {}
+    for activation in ("softmax", "softplus", "both"):
+        stage = dynamic_stage(faces, ("mask", "sketch"), activation=activation)
+        generator = torch.Generator().manual_seed(3)
+        found[activation] = stage.losses(stage.batch(torch.arange(4), generator), generator)
+        found[activation]["loss"].backward()
+        found[activation]["gradient"] = next(stage.model["mask"].parameters()).grad
+    both, softmax, softplus = found["both"], found["softmax"], found["softplus"]
+    torch.testing.assert_close(both["collaborative"], softmax["loss"].detach())
+    torch.testing.assert_close(both["additive"], softplus["loss"].detach())
+    torch.testing.assert_close(both["loss"], (softmax["loss"] + softplus["loss"]) / 2)
+    torch.testing.assert_close(both["gradient"], (softmax["gradient"] + softplus["gradient"]) / 2)
 
 
 def test_only_dynamic_diffusers_get_gradients(faces: list[FaceExample]) -> None:
