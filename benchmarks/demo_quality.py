@@ -1,13 +1,18 @@
 """Quality of the shipped model on validation faces: `python -m benchmarks.demo_quality`.
 
 Prints and saves (docs/demo-quality.json, docs/demo-quality.md) mask, beard and age accuracy of every method, with
-bootstrap 95% intervals, from the same conditions and initial noise, and the autoencoder's PSNR. Results are kept in
---cache batch by batch, so an interrupted run goes on where it was.
+bootstrap 95% intervals, from the same conditions and initial noise, and the autoencoder's PSNR. The method that others
+are compared with is the rule that `codiff generate` takes. Results are kept in --cache batch by batch, so that an
+interrupted run goes on where it was. Several processes may share the work, each with its --share, before one without it
+prints:
+
+    OMP_NUM_THREADS=1 python -m benchmarks.demo_quality --share 1/2 & OMP_NUM_THREADS=1 python -m ... --share 2/2
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import platform
@@ -25,7 +30,7 @@ from rich.progress import track
 from torch import Tensor
 
 from codiff import CollaborativePipeline, generators
-from codiff.composition import rule
+from codiff.composition import learned_rules, rule
 from codiff.data.faces import FaceExample, ProceduralFaces
 from codiff.evaluation.benchmark_data import case_of
 from codiff.evaluation.intervals import difference_interval, mean_interval
@@ -36,6 +41,7 @@ from codiff.pixels import from_uint8
 
 METRICS = ("mask", "beard", "age")
 COMPARED = ("mask", "caption", "sum")
+CEILINGS = ("renders", "reconstructions")
 Scores = dict[str, NDArray[np.float64]]
 
 
@@ -52,10 +58,11 @@ class Judge:
 
 
 def methods(pipe: CollaborativePipeline) -> dict[str, tuple[str, list[str]]]:
-    """Name -> rule and the modalities it is given."""
+    """Name -> rule and the modalities it is given; the model's own rule first."""
     everything = pipe.modalities
+    rules = dict.fromkeys([*learned_rules(pipe.dynamic_diffusers), "mean"])
     singles = {f"{modality} alone": ("mean", [modality]) for modality in everything}
-    return {"collaborative": ("collaborative", everything), "mean": ("mean", everything), **singles}
+    return {**{name: (name, everything) for name in rules}, **singles}
 
 
 def generate(
@@ -77,7 +84,7 @@ def generate(
         generator=[generators(seed, 1)[0] for seed in seeds],
         output_type="pt",
     )
-    images: Tensor = result.images * 2 - 1
+    images: Tensor = result.images.float() * 2 - 1
     return images
 
 
@@ -88,7 +95,8 @@ def measured(
     dataset = ProceduralFaces("validation", arguments.size, limit=arguments.faces)
     folder = arguments.cache / name.replace(" ", "-")
     parts: list[Scores] = []
-    for start in track(range(0, len(dataset), arguments.batch), name):
+    share, shares = arguments.share
+    for start in track(range(0, len(dataset), arguments.batch)[share::shares], name):
         seeds = range(start, min(start + arguments.batch, len(dataset)))
         path = folder / f"{seeds.start:05d}-{seeds.stop:05d}.npz"
         if not path.exists():
@@ -102,18 +110,25 @@ def measured(
 
 
 @torch.no_grad()
+def reconstructed(pipe: CollaborativePipeline, pictures: Tensor) -> Tensor:
+    """What the autoencoder leaves of pictures (batch, 3, h, w) in [-1, 1]."""
+    latents = pipe.vae.encode(pictures.to(pipe.vae.dtype)).latent_dist.mean
+    decoded: Tensor = pipe.vae.decode(latents).sample
+    return decoded.float().clamp(-1, 1)
+
+
 def reconstruction_psnr(pipe: CollaborativePipeline, faces: list[FaceExample]) -> NDArray[np.float64]:
     """Peak signal-to-noise ratio in dB of each face after encoding and decoding; the peak is the whole range."""
     pictures = from_uint8(np.stack([face.image for face in faces]))
-    decoded = pipe.vae.decode(pipe.vae.encode(pictures).latent_dist.mean).sample.clamp(-1, 1)
+    decoded = reconstructed(pipe, pictures)
     error = ((decoded - pictures) ** 2).mean(dim=(1, 2, 3))
     return (10 * torch.log10(4.0 / error)).double().numpy()
 
 
-def compare(results: dict[str, Scores]) -> list[dict[str, Any]]:
-    """Paired differences between collaborative and every other method, with intervals."""
-    ours, rows = results["collaborative"], []
-    for name in [name for name in results if name not in ("collaborative", "renders", "reconstructions")]:
+def compare(results: dict[str, Scores], lead: str) -> list[dict[str, Any]]:
+    """Paired differences between the lead and every other method, with intervals."""
+    ours, rows = results[lead], []
+    for name in [name for name in results if name not in (lead, *CEILINGS)]:
         other = results[name]
         pairs = {
             "mask": (ours["mask"], other["mask"]),
@@ -130,21 +145,24 @@ def compare(results: dict[str, Scores]) -> list[dict[str, Any]]:
 def report(results: dict[str, Scores], psnr: NDArray[np.float64], arguments: argparse.Namespace, seconds: float) -> str:
     """The tables as Markdown; also saves the numbers as JSON."""
     table = {name: {metric: mean_interval(values[metric]) for metric in METRICS} for name, values in results.items()}
-    comparison, quality = compare(results), mean_interval(psnr)
+    lead = next(name for name in results if name not in CEILINGS)
+    comparison, quality = compare(results, lead), mean_interval(psnr)
     setting = {
         **{
-            name: getattr(arguments, name) for name in ("faces", "steps", "guidance", "scheduler", "model", "checksums")
+            name: getattr(arguments, name)
+            for name in ("faces", "steps", "guidance", "scheduler", "dtype", "model", "checksums")
         },
         "seeds": f"0..{arguments.faces - 1}",
         "machine": f"{os.cpu_count()} CPU cores ({platform.machine()}), torch {torch.__version__}",
         "seconds": round(seconds),
     }
     accuracy = {name: {metric: asdict(estimate) for metric, estimate in row.items()} for name, row in table.items()}
-    numbers = {"setting": setting, "psnr": asdict(quality), "accuracy": accuracy, "collaborative minus": comparison}
+    numbers = {"setting": setting, "psnr": asdict(quality), "accuracy": accuracy, f"{lead} minus": comparison}
     write_json(arguments.out / "demo-quality.json", numbers)
     lines = [
         f"{arguments.faces} validation faces, conditions of one face each, {arguments.steps} steps of "
-        f"{arguments.scheduler}, guidance {arguments.guidance}, seeds {setting['seeds']}, {setting['machine']}. "
+        f"{arguments.scheduler}, guidance {arguments.guidance}, {arguments.dtype}, seeds {setting['seeds']}, "
+        f"{setting['machine']}. "
         "Accuracies in percent with bootstrap 95% intervals.",
         "",
         "| method | mask | beard | age |",
@@ -154,7 +172,7 @@ def report(results: dict[str, Scores], psnr: NDArray[np.float64], arguments: arg
             for name, row in table.items()
         ),
         "",
-        "| collaborative minus | mask | caption | sum of both |",
+        f"| {lead} minus | mask | caption | sum of both |",
         "|---|---|---|---|",
         *(f"| {row['method']} | " + " | ".join(_signed(row[key]) for key in COMPARED) + " |" for row in comparison),
         "",
@@ -179,9 +197,21 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--batch", type=int, default=50, help="faces at once; results do not depend on it")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="of the weights")
+    parser.add_argument(
+        "--share", type=share_of, default=(0, 1), metavar="K/N", help="fill the cache with one part of N"
+    )
     parser.add_argument("--out", type=Path, default=Path("docs"), help="folder of the tables")
     parser.add_argument("--cache", type=Path, default=Path("runs/demo-quality"), help="folder of unfinished results")
     return parser.parse_args()
+
+
+def share_of(text: str) -> tuple[int, int]:
+    """The place, from 0, and the number of shares of words like 1/2."""
+    place, _, count = text.partition("/")
+    if not (place.isdigit() and count.isdigit() and 1 <= int(place) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not like 1/2")
+    return int(place) - 1, int(count)
 
 
 def main() -> None:
@@ -190,11 +220,11 @@ def main() -> None:
     folder = find_model(arguments.model)
     record = folder / CHECKSUMS
     arguments.checksums = json.loads(record.read_text()) if record.exists() else {}
-    pipe = CollaborativePipeline.from_pretrained(folder)
+    pipe = CollaborativePipeline.from_pretrained(folder, torch_dtype=getattr(torch, arguments.dtype))
     pipe.set_progress_bar_config(disable=True)
     arguments.size, arguments.scheduler = pipe.vae.config.sample_size, type(pipe.scheduler).__name__
-    version = "-".join(value[:6] for value in list(arguments.checksums.values())[:8]) or "unversioned"
-    arguments.cache = arguments.cache / f"{version}-{arguments.steps}-{arguments.guidance}"
+    version = hashlib.sha256(json.dumps(arguments.checksums, sort_keys=True).encode()).hexdigest()[:12]
+    arguments.cache = arguments.cache / f"{version}-{arguments.steps}-{arguments.guidance}-{arguments.dtype}"
     judge, started = Judge(folder), time.perf_counter()
     faces = list(ProceduralFaces("validation", arguments.size, limit=min(arguments.faces, 500)))
     psnr = np.concatenate([reconstruction_psnr(pipe, faces[start : start + 50]) for start in range(0, len(faces), 50)])
@@ -202,17 +232,15 @@ def main() -> None:
     def drawn(faces: list[FaceExample], _: range) -> Tensor:
         return from_uint8(np.stack([face.image for face in faces]))
 
-    @torch.no_grad()
-    def reconstructed(faces: list[FaceExample], _: range) -> Tensor:
-        decoded: Tensor = pipe.vae.decode(pipe.vae.encode(drawn(faces, _)).latent_dist.mean).sample
-        return decoded.clamp(-1, 1)
-
     results = {"renders": measured("renders", drawn, judge, arguments)}
-    results["reconstructions"] = measured("reconstructions", reconstructed, judge, arguments)
+    results["reconstructions"] = measured(
+        "reconstructions", lambda faces, seeds: reconstructed(pipe, drawn(faces, seeds)), judge, arguments
+    )
     for name, method in methods(pipe).items():
         make = partial(generate, pipe, method=method, arguments=arguments)
         results[name] = measured(name, make, judge, arguments)
-    print(report(results, psnr, arguments, time.perf_counter() - started))
+    if arguments.share == (0, 1):
+        print(report(results, psnr, arguments, time.perf_counter() - started))
 
 
 if __name__ == "__main__":
