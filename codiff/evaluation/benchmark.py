@@ -22,7 +22,7 @@ from codiff.evaluation.judges import FEATURES, Judges
 from codiff.evaluation.loss_by_timestep import SEED as LOSS_SEED
 from codiff.evaluation.loss_by_timestep import LossTable, loss_table, losses, timesteps_of
 from codiff.evaluation.memorisation import Memorisation, memorisation
-from codiff.evaluation.methods import Method, digest, lead_of
+from codiff.evaluation.methods import Method, digest, leads_of
 from codiff.evaluation.metrics import Metric
 from codiff.evaluation.progress import tracked
 from codiff.evaluation.protocols import Protocol
@@ -43,12 +43,12 @@ class Evaluation:
     Attributes:
         title: what was measured, in a line.
         settings: all that the numbers depend on.
-        lead: the method that others are compared with.
+        lead: the method that is the model's own, of which more is shown.
         methods: rows, as they were measured.
         metrics: columns.
         numbers: method -> its numbers.
         real: the same of the real pictures of the conditions, as far as it can be measured: what is the most to expect.
-        differences: lead minus others.
+        differences: each rule that the dynamic diffusers were trained for, minus others.
         verdicts: what the numbers say of the paper's claims.
         left_out: method or metric -> why it is not there.
         tuned: how scales and weights were chosen; None where nothing was.
@@ -68,7 +68,7 @@ class Evaluation:
     numbers: dict[str, Numbers]
     scores: dict[str, Results]
     real: dict[str, Estimate] = field(default_factory=dict)
-    differences: Differences = field(default_factory=dict)
+    differences: dict[str, Differences] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     tuned: Tuned | None = None
@@ -147,8 +147,7 @@ class Benchmark:
     ) -> Evaluation:
         """Compare what `run` has measured, and note what was told on the way."""
         by_name = dict(zip((method.name for method in tuned.methods), scores, strict=True))
-        lead = lead_of(self.generator.pipe)
-        lead = lead if lead in by_name else tuned.methods[-1].name
+        leads = [name for name in leads_of(self.generator.pipe) if name in by_name] or [tuned.methods[-1].name]
         reference, notes = self._reference(), list(told)
         diverse = self._diverse(tuned.methods)
         metrics = columns(self.protocol.metrics, self.judges.extractor)
@@ -157,22 +156,21 @@ class Benchmark:
                 name: numbers(by_name[name], reference, diverse.get(name))
                 for name in tracked(list(by_name), "intervals")
             }
-            others = {name: values for name, values in by_name.items() if name != lead}
-            table = differences(by_name[lead], others, metrics, reference)
-            copies = self._memorisation(tuned.methods, lead, by_name)
+            tables = {lead: differences(lead, by_name, metrics, reference) for lead in leads}
+            copies = self._memorisation(tuned.methods, leads[0], by_name)
         measured = [metric for metric in metrics if any(metric.name in each.estimates for each in found.values())]
         absent = {metric.title: f"needs {metric.needs}" for metric in metrics if metric not in measured}
         return Evaluation(
             title=f"{self.protocol.name}: {self.protocol.conditions} conditions",
             settings=settings,
-            lead=lead,
+            lead=leads[0],
             methods=tuned.methods,
             metrics=measured,
             numbers=found,
             scores=by_name,
             real=self._real(),
-            differences=table,
-            verdicts=verdicts(lead, tuned.methods, table, measured),
+            differences=tables,
+            verdicts=verdicts(tables, tuned.methods, measured),
             left_out={**self.left_out, **absent},
             tuned=tuned,
             tuned_on=self.data.tuning_from,

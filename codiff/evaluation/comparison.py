@@ -126,19 +126,21 @@ Differences = dict[str, dict[str, Difference]]
 
 
 def differences(
-    lead: Results, others: Mapping[str, Results], metrics: Sequence[Metric], reference: Reference | None
+    name: str, scores: Mapping[str, Results], metrics: Sequence[Metric], reference: Reference | None
 ) -> Differences:
-    """The lead against every other method, in each metric of single pictures and in the Fréchet distance."""
-    single = [metric.name for metric in metrics if not metric.of_sets and metric.name in lead]
+    """The method of this name, the lead, against every other one, in each metric of single pictures and in the Fréchet
+    distance."""
+    lead, others = scores[name], {other: values for other, values in scores.items() if other != name}
+    single = [each.name for each in metrics if not each.of_sets and each.name in lead]
     tests = {
-        (method, name): paired_test(lead[name].numpy(), others[method][name].numpy())
-        for method in tracked(list(others), "differences")
-        for name in single
+        (method, metric): paired_test(lead[metric].numpy(), others[method][metric].numpy())
+        for method in tracked(list(others), f"differences of {name}")
+        for metric in single
     }
     corrected = _corrected(tests)
     table: Differences = {method: {} for method in others}
-    for (method, name), test in tests.items():
-        table[method][name] = Difference(test.difference, corrected[method, name])
+    for (method, metric), test in tests.items():
+        table[method][metric] = Difference(test.difference, corrected[method, metric])
     if reference is not None and FEATURES in lead:
         for method in tracked(list(others), f"differences in {reference.extractor.frechet}"):
             found = frechet_difference(

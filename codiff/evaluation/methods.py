@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from codiff.composition import RULES, Composition, Mean, Weighted, learned_rule, rule
+from codiff.composition import RULES, Composition, Mean, Weighted, learned_rules, rule
 from codiff.errors import InputError
 from codiff.evaluation.benchmark_data import Case
 from codiff.pipeline import CollaborativePipeline
@@ -60,9 +60,9 @@ class Method:
         return f"guidance {self.guidance:g}" + (f"; {weights}" if weights else "")
 
 
-def lead_of(pipe: CollaborativePipeline) -> str:
-    """The rule that a model's dynamic diffusers were trained for, which others are compared with."""
-    return learned_rule(pipe.dynamic_diffusers or {})
+def leads_of(pipe: CollaborativePipeline) -> tuple[str, ...]:
+    """The rules that a model's dynamic diffusers were trained for, its default first: what others are compared with."""
+    return learned_rules(pipe.dynamic_diffusers or {})
 
 
 def methods_of(

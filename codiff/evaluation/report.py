@@ -15,6 +15,7 @@ from codiff.evaluation import report_figures as figures
 from codiff.evaluation import tuning as tuning_records
 from codiff.evaluation.benchmark import Evaluation
 from codiff.evaluation.benchmark_data import Case
+from codiff.evaluation.comparison import Differences
 from codiff.evaluation.influence_statistics import PAPER_CLAIMS, Influences, judged
 from codiff.evaluation.intervals import Estimate
 from codiff.evaluation.loss_by_timestep import LossTable
@@ -107,12 +108,15 @@ def _verdicts(evaluation: Evaluation) -> Section | None:
 
 
 def _differences(evaluation: Evaluation) -> Section | None:
-    if not evaluation.differences:
-        return None
-    found = {name for row in evaluation.differences.values() for name in row}
+    tables = [_difference_table(evaluation, lead, table) for lead, table in evaluation.differences.items() if table]
+    return Section("Paired differences", tables=tables) if tables else None
+
+
+def _difference_table(evaluation: Evaluation, lead: str, table: Differences) -> Table:
+    found = {name for row in table.values() for name in row}
     metrics = [metric for metric in evaluation.metrics if metric.name in found]
     rows = []
-    for name, row in evaluation.differences.items():
+    for name, row in table.items():
         cells = []
         for metric in metrics:
             shown = metric.shown(row[metric.name].estimate, signed=True)
@@ -123,8 +127,7 @@ def _differences(evaluation: Evaluation) -> Section | None:
         "Paired by condition and noise, with bootstrap 95% intervals. p: two-sided permutation tests, corrected for "
         "all of this table by Benjamini and Hochberg's method; distances between sets have an interval alone."
     )
-    headings = [f"{evaluation.lead} minus", *(metric.headed for metric in metrics)]
-    return Section("Paired differences", tables=[Table(headings, rows, note)])
+    return Table([f"{lead} minus", *(metric.headed for metric in metrics)], rows, note)
 
 
 def _p(value: float) -> str:
@@ -326,8 +329,11 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "iou": {name: _plain(found.ious) for name, found in evaluation.numbers.items() if found.ious},
         "real": _plain(evaluation.real),
         "differences": {
-            name: {metric: {**asdict(each.estimate), "p_value": each.p_value} for metric, each in row.items()}
-            for name, row in evaluation.differences.items()
+            lead: {
+                name: {metric: {**asdict(each.estimate), "p_value": each.p_value} for metric, each in row.items()}
+                for name, row in table.items()
+            }
+            for lead, table in evaluation.differences.items()
         },
         "verdicts": [asdict(verdict) for verdict in evaluation.verdicts],
         "influences": {name: _influence_json(found) for name, found in evaluation.influences.items()},

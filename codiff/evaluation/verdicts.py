@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from codiff.evaluation.comparison import Difference, Differences
 from codiff.evaluation.methods import WEIGHTED, Method
 from codiff.evaluation.metrics import Metric
 
+ABLATED = "collaborative"
 ABLATIONS = ("no-spatial", "no-temporal", "no-spatial-no-temporal")
 
 
@@ -32,29 +33,39 @@ class Verdict:
         return {True: "holds", False: "does not hold", None: "undecided"}[self.holds]
 
 
-def verdicts(lead: str, methods: Sequence[Method], table: Differences, metrics: Sequence[Metric]) -> list[Verdict]:
-    """The claims that were measured: the lead has a higher sum than averages and single models, no larger Fréchet
-    distance than anything, and loses something without spatial or temporal variation."""
+def verdicts(tables: Mapping[str, Differences], methods: Sequence[Method], metrics: Sequence[Metric]) -> list[Verdict]:
+    """The claims that were measured: each lead has a higher sum than averages and single models and no larger Fréchet
+    distance than anything, and the paper's rule loses something without spatial or temporal variation.
+
+    Args:
+        tables: lead -> its differences from the others.
+    """
     by_name = {metric.name: metric for metric in metrics}
     found: list[Verdict] = []
-    for method in methods:
-        if method.name not in table:
-            continue
-        against = table[method.name]
-        if "sum" in against and "sum" in by_name and (method.is_single or method.name in ("mean", WEIGHTED)):
-            found.append(_higher(lead, method.name, against["sum"], by_name["sum"]))
-        if method.name in ABLATIONS:
-            found.append(_loses(lead, method.name, against, by_name))
-    worse = [
-        f"{name}: {by_name['frechet'].shown(row['frechet'].estimate, signed=True)}"
-        for name, row in table.items()
-        if "frechet" in row and row["frechet"].better(by_name["frechet"]) is False
-    ]
-    if any("frechet" in row for row in table.values()):
-        title = by_name["frechet"].title
-        why = f"it is worse than {'; '.join(worse)}" if worse else "no interval lies above 0"
-        found.append(Verdict(f"{lead} is not worse than any other method in {title}", not worse, why))
+    for lead, table in tables.items():
+        for method in methods:
+            against = table.get(method.name, {})
+            if "sum" in against and "sum" in by_name and (method.is_single or method.name in ("mean", WEIGHTED)):
+                found.append(_higher(lead, method.name, against["sum"], by_name["sum"]))
+            if against and lead == ABLATED and method.name in ABLATIONS:
+                found.append(_loses(lead, method.name, against, by_name))
+        found += _nowhere_farther(lead, table, by_name)
     return found
+
+
+def _nowhere_farther(lead: str, table: Differences, metrics: Mapping[str, Metric]) -> list[Verdict]:
+    """What the Fréchet distances say, where they were measured."""
+    measured = {name: row["frechet"] for name, row in table.items() if "frechet" in row}
+    if not measured:
+        return []
+    metric = metrics["frechet"]
+    worse = [
+        f"{name}: {metric.shown(each.estimate, signed=True)}"
+        for name, each in measured.items()
+        if each.better(metric) is False
+    ]
+    why = f"it is worse than {'; '.join(worse)}" if worse else "no interval lies above 0"
+    return [Verdict(f"{lead} is not worse than any other method in {metric.title}", not worse, why)]
 
 
 def _higher(lead: str, other: str, difference: Difference, metric: Metric) -> Verdict:

@@ -215,7 +215,7 @@ def test_report_has_all_parts(report: Path) -> None:
     assert list(found["results"]) == list(METHODS)
     assert set(found["results"]["mean"]) == {*METRICS}
     assert found["lead"] == "collaborative"
-    assert set(found["differences"]) == {*METHODS} - {"collaborative"}
+    assert set(found["differences"]["collaborative"]) == {*METHODS} - {"collaborative"}
     assert found["methods"]["weighted"]["guidance"] in (1.0, 2.0)
     assert {len(found["tuning"][name]) for name in ("mean", "collaborative")} == {2}
     assert len(found["losses"]["timesteps"]) == 12

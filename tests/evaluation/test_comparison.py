@@ -110,9 +110,9 @@ def test_differences_are_paired_and_signed() -> None:
     metrics = columns(["mask", "sum", "frechet"], reference().extractor)
     assert [metric.title for metric in metrics] == ["mask", "mask + caption", "FD-parser"]
     lead = scores(1, 0.1)
-    table = differences(
-        lead, {"same": lead, "worse": scores(1, 0.0), "far": scores(2, 0.1, far=3.0)}, metrics, reference()
-    )
+    everything = {"lead": lead, "same": lead, "worse": scores(1, 0.0), "far": scores(2, 0.1, far=3.0)}
+    table = differences("lead", everything, metrics, reference())
+    assert list(table) == ["same", "worse", "far"]
     assert table["same"]["mask"] == Difference(Estimate(0.0, 0.0, 0.0), 1.0)
     assert table["same"]["frechet"].estimate.mean == 0
     worse = table["worse"]["mask"]
@@ -128,19 +128,30 @@ def test_differences_are_paired_and_signed() -> None:
 def test_verdicts_follow_the_intervals() -> None:
     metrics = columns(["mask", "sum", "frechet"], reference().extractor)
     lead, ablation = scores(1, 0.1), Method("no-spatial", "no-spatial", BOTH)
-    others = {"text-alone": scores(1), "mean": scores(1, 0.2), "no-spatial": lead}
-    table = differences(lead, others, metrics, reference())
-    found = verdicts("collaborative", [SINGLE, MEAN, LEAD, ablation], table, metrics)
+    everything = {"collaborative": lead, "text-alone": scores(1), "mean": scores(1, 0.2), "no-spatial": lead}
+    tables = {"collaborative": differences("collaborative", everything, metrics, reference())}
+    found = verdicts(tables, [SINGLE, MEAN, LEAD, ablation], metrics)
     assert [(verdict.claim, verdict.told) for verdict in found] == [
         ("collaborative beats text-alone in mask + caption", "holds"),
         ("collaborative beats mean in mask + caption", "does not hold"),
         ("no-spatial loses to collaborative in at least one metric", "does not hold"),
         ("collaborative is not worse than any other method in FD-parser", "holds"),
     ]
-    far = differences(scores(1, far=3.0), {"mean": scores(1)}, metrics, reference())
-    last = verdicts("collaborative", [MEAN, LEAD], far, metrics)[-1]
+    far = {"collaborative": scores(1, far=3.0), "mean": scores(1)}
+    tables = {"collaborative": differences("collaborative", far, metrics, reference())}
+    last = verdicts(tables, [MEAN, LEAD], metrics)[-1]
     assert last.holds is False
     assert last.why.startswith("it is worse than mean: +")
+
+
+def test_ablations_are_held_against_the_rule_that_they_ablate() -> None:
+    metrics = columns(["mask", "sum"], None)
+    everything = {"additive": scores(1, 0.3), "collaborative": scores(1, 0.2), "no-spatial": scores(1)}
+    tables = {lead: differences(lead, everything, metrics, None) for lead in ("additive", "collaborative")}
+    methods = [Method(name, name, BOTH) for name in everything]
+    assert [verdict.claim for verdict in verdicts(tables, methods, metrics)] == [
+        "no-spatial loses to collaborative in at least one metric"
+    ]
 
 
 def test_distances_take_at_most_ten_thousand_pictures() -> None:
