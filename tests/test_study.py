@@ -18,12 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
+from codiff.data.named_files import read_named_captions
 from codiff.errors import InputError, InputNotice
 from codiff.study.analysis import Preference, analyse, holm, rate, sign_test
 from codiff.study.answers import Answers, read_all, read_answers
 from codiff.study.checks import chance_of_passing, most_unlike, spoiled
 from codiff.study.design import design
-from codiff.study.folders import Folders, read_captions
+from codiff.study.folders import Folders
 from codiff.study.key import Key, read_key
 from codiff.study.making import Study, make_study
 from codiff.study.page import coding_of, data_uri
@@ -438,9 +439,9 @@ class TestFolders:
     def test_captions_in_both_forms(self, tmp_path: Path) -> None:
         path = tmp_path / "captions"
         path.write_text('{"a.png": "One.", "b": " Two. "}')
-        assert read_captions(path) == {"a": "One.", "b": "Two."}
+        assert read_named_captions(path) == {"a": "One.", "b": "Two."}
         path.write_text('{"name": "a.png", "text": "One."}\n\n{"name": "b", "text": "Two.", "seed": 3}\n')
-        assert read_captions(path) == {"a": "One.", "b": "Two."}
+        assert read_named_captions(path) == {"a": "One.", "b": "Two."}
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -457,4 +458,4 @@ class TestFolders:
     def test_captions_of_another_form_are_refused(self, tmp_path: Path, text: str, message: str) -> None:
         (tmp_path / "captions").write_text(text)
         with pytest.raises(InputError, match=message):
-            read_captions(tmp_path / "captions")
+            read_named_captions(tmp_path / "captions")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from codiff.data.named_files import PICTURE_SUFFIXES, find_named_files, read_named_captions, read_named_labels
 from codiff.errors import InputError
 from codiff.evaluation.benchmark_data import Case, Picture, Pictures
 from codiff.image_files import open_image
 from codiff.modalities.mask import read_labels, resize_labels
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-_MASK_SUFFIXES = (*_SUFFIXES, ".pt")
+_MASK_SUFFIXES = (*PICTURE_SUFFIXES, ".pt")
 _SHOWN = 3
 
 
@@ -50,11 +48,11 @@ class FolderCases(Sequence[Case]):
     """
 
     def __init__(self, folders: Folders) -> None:
-        self.paths = found_files(folders.images, _SUFFIXES, "pictures")
+        self.paths = find_named_files(folders.images)
         self.names = list(self.paths)
-        self.masks = {} if folders.masks is None else found_files(folders.masks, _MASK_SUFFIXES, "masks")
-        self.captions = {} if folders.captions is None else read_captions(folders.captions)
-        self.labels = {} if folders.labels is None else read_labels_file(folders.labels)
+        self.masks = {} if folders.masks is None else find_named_files(folders.masks, _MASK_SUFFIXES, "masks")
+        self.captions = {} if folders.captions is None else read_named_captions(folders.captions)
+        self.labels = {} if folders.labels is None else read_named_labels(folders.labels)
         for given, what in ((self.masks, "mask"), (self.captions, "caption"), (self.labels, "labels")):
             lacking = [name for name in self.names if given and name not in given]
             if lacking:
@@ -94,7 +92,7 @@ def reference_pictures(folder: Path) -> Pictures:
     Raises:
         InputError: there is no such folder, or it holds no pictures.
     """
-    paths = found_files(folder, _SUFFIXES, "pictures")
+    paths = find_named_files(folder)
     names = list(paths)
 
     def read(items: range) -> Picture:
@@ -118,86 +116,3 @@ def _stacked(pictures: Sequence[Picture], names: Sequence[str]) -> Picture:
                 f"pictures of one folder must have one size, but {name} and {names[0]} have {sizes} pixels"
             )
     return np.stack(pictures)
-
-
-def found_files(folder: Path, suffixes: Sequence[str], what: str) -> dict[str, Path]:
-    """Name without ending -> file, sorted by name.
-
-    Raises:
-        InputError: there is no such folder, it holds none, or two of the same name.
-    """
-    if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}; give one that holds {what}")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in suffixes or path.name[0] == ".":
-            continue
-        if path.stem in found:
-            raise InputError(f"{found[path.stem]} and {path.name} have the same name; keep one of them")
-        found[path.stem] = path
-    if not found:
-        raise InputError(f"{folder} holds no {what} ({', '.join(suffixes)}): nothing can be measured")
-    return found
-
-
-def read_captions(path: Path) -> dict[str, str]:
-    """Name of the picture without ending -> its caption.
-
-    Raises:
-        InputError: unreadable, of another form, or an empty caption.
-    """
-    form = '{"face-1.png": "She wears glasses.", ...}, or one {"name": "face-1.png", "text": "..."} a line'
-    value = _read_json(path, form)
-    rows = value.items() if isinstance(value, dict) else [(row["name"], row["text"]) for row in value]
-    captions = {_stem(name): text for name, text in rows}
-    wrong = [name for name, text in captions.items() if not isinstance(text, str) or not text.strip()]
-    if wrong or not captions:
-        raise InputError(f"{path}: {'the caption of ' + repr(wrong[0]) if wrong else 'it'} is empty; expected: {form}")
-    return captions
-
-
-def read_labels_file(path: Path) -> dict[str, Mapping[str, str]]:
-    """Name of the picture without ending -> attribute -> its true class.
-
-    Raises:
-        InputError: unreadable or of another form.
-    """
-    form = '{"face-1.png": {"beard": "none", "age": "sixties"}, ...}'
-    value = _read_json(path, form)
-    if not isinstance(value, dict) or not all(isinstance(row, dict) and row for row in value.values()):
-        raise InputError(f"{path} holds no labels as they are expected: {form}")
-    first: Mapping[str, Any] = next(iter(value.values()), {})
-    for name, row in value.items():
-        if row.keys() != first.keys() or not all(isinstance(label, str) for label in row.values()):
-            raise InputError(f"{path}: {name!r} must have the classes of {', '.join(first)} as words")
-    return {_stem(name): row for name, row in value.items()}
-
-
-def _stem(name: str) -> str:
-    return Path(name).stem if Path(name).suffix.lower() in _SUFFIXES else name
-
-
-def _read_json(path: Path, form: str) -> Any:
-    """A JSON object, or the rows of JSON lines that have `name` and `text`."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    try:
-        return _object_or_rows(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not as expected: {form}") from error
-
-
-def _object_or_rows(text: str) -> Any:
-    try:
-        whole = json.loads(text)
-    except ValueError:
-        rows = [json.loads(line) for line in text.split("\n") if line.strip()]
-    else:
-        if isinstance(whole, dict) and not {"name", "text"} <= whole.keys():
-            return whole
-        rows = [whole]
-    if not rows or not all(isinstance(row, dict) and {"name", "text"} <= row.keys() for row in rows):
-        raise ValueError("neither an object nor rows of name and text")
-    return rows

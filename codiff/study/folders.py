@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,13 +11,11 @@ from typing import Any
 
 from PIL import Image
 
+from codiff.data.named_files import find_named_files, read_named_captions
 from codiff.errors import InputError, InputNotice
 from codiff.image_files import open_image, open_raw
 from codiff.modalities.mask import colour, read_labels
 from codiff.study.questions import Condition
-
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-_FORM = '{"face-1.png": "She wears glasses.", ...}, or one {"name": "face-1.png", "text": "..."} a line'
 
 
 @dataclass(frozen=True)
@@ -46,10 +43,10 @@ class Folders:
         Raises:
             InputError: a folder or file is missing or broken, or there are fewer than `count` conditions.
         """
-        by_method = {method: _pictures(self.images / method) for method in self._methods()}
-        captions = None if self.captions is None else read_captions(self.captions)
-        masks = None if self.masks is None else _pictures(self.masks)
-        originals = None if self.originals is None else _pictures(self.originals)
+        by_method = {method: find_named_files(self.images / method) for method in self._methods()}
+        captions = None if self.captions is None else read_named_captions(self.captions)
+        masks = None if self.masks is None else find_named_files(self.masks)
+        originals = None if self.originals is None else find_named_files(self.originals)
         given = [*by_method.values(), *(each for each in (captions, masks, originals) if each is not None)]
         names = self._common(list(by_method.values()), given, count)
         if count is not None:
@@ -113,57 +110,3 @@ def drawn_mask(path: Path) -> Image.Image:
     if raw.mode in ("RGB", "RGBA"):
         return open_image(path, what="mask")
     return Image.fromarray(colour(read_labels(path)))
-
-
-def _pictures(folder: Path) -> dict[str, Path]:
-    """Name without ending -> file."""
-    if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in _SUFFIXES or path.name[0] == ".":
-            continue
-        if path.stem in found:
-            raise InputError(f"{found[path.stem]} and {path.name} have the same name; keep one of them")
-        found[path.stem] = path
-    if not found:
-        raise InputError(f"{folder} holds no pictures ({', '.join(_SUFFIXES)})")
-    return found
-
-
-def read_captions(path: Path) -> dict[str, str]:
-    """Name of the picture, without ending -> caption, of a JSON object or of JSON lines.
-
-    Raises:
-        InputError: unreadable, of another form, or a caption that is empty or given twice.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    captions: dict[str, str] = {}
-    for name, caption in _entries(path, text):
-        stem = Path(name).stem if Path(name).suffix.lower() in _SUFFIXES else name
-        if not caption.strip() or stem in captions:
-            raise InputError(f"{path}: the caption of {name!r} is {'given twice' if caption.strip() else 'empty'}")
-        captions[stem] = caption.strip()
-    return captions
-
-
-def _entries(path: Path, text: str) -> list[tuple[str, str]]:
-    try:
-        whole = json.loads(text)
-        lines = None if not isinstance(whole, dict) or {"name", "text"} <= whole.keys() else whole
-    except (json.JSONDecodeError, RecursionError):
-        lines = None
-    try:
-        if lines is not None:
-            entries = list(lines.items())
-        else:
-            rows = [json.loads(line) for line in text.split("\n") if line.strip()]
-            entries = [(row["name"], row["text"]) for row in rows]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path} holds no captions as they are expected: {_FORM}") from error
-    if not entries or not all(isinstance(value, str) for entry in entries for value in entry):
-        raise InputError(f"{path} holds no captions as they are expected: {_FORM}")
-    return entries
