@@ -94,7 +94,7 @@ def _onnx(path: Path) -> Callable[[Tensor], Tensor]:
     try:
         runtime = importlib.import_module("onnxruntime")
     except ImportError as error:
-        raise InputError(f"{path} needs onnxruntime, which is not installed: pip install onnxruntime") from error
+        raise InputError(f"{path} needs onnxruntime, which is not installed: pip install 'codiff[identity]'") from error
     try:
         session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no class

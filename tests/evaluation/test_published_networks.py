@@ -252,7 +252,7 @@ def test_embedder_files_that_are_none(tmp_path: Path, monkeypatch: pytest.Monkey
         FaceEmbedder.from_file(tmp_path / "model.pkl")
     (tmp_path / "model.onnx").write_bytes(b"nothing")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as where it is not installed
-    with pytest.raises(InputError, match="pip install onnxruntime"):
+    with pytest.raises(InputError, match=r"pip install 'codiff\[identity\]'"):
         FaceEmbedder.from_file(tmp_path / "model.onnx")
 
 
