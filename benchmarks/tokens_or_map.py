@@ -79,6 +79,12 @@ def report(scores: dict[str, NDArray[np.float64]], arguments: argparse.Namespace
         shown = "" if arm == FIRST else f"{100 * minus.mean:+.1f} [{100 * minus.low:+.1f}, {100 * minus.high:+.1f}]"
         rows.append(f"| {arm} | {mean_interval(values).percent()} | {shown} |")
     lines = [
+        "# Tokens by cross-attention, or also as a map?",
+        "",
+        "The published models read every condition by cross-attention alone. A collaborator here may also read its "
+        "tokens as a map beside the latents, and may start from another collaborator's weights. The two are separated "
+        "by training the mask's collaborator four times, equally long: `python -m benchmarks.tokens_or_map`.",
+        "",
         f"The mask's collaborator alone after {arguments.steps} training steps, on {arguments.faces} validation faces: "
         f"{STEPS} steps of DPM-Solver++, guidance {GUIDANCE}, seeds 0..{arguments.faces - 1}, "
         f"{os.cpu_count()} CPU cores ({platform.machine()}), torch {torch.__version__}. Mask accuracy in percent with "
@@ -87,6 +93,8 @@ def report(scores: dict[str, NDArray[np.float64]], arguments: argparse.Namespace
         "| how the mask is read | mask accuracy | minus the first |",
         "|---|---|---|",
         *rows,
+        "",
+        "![The same masks and noise after each training](images/tokens-or-map.png)",
     ]
     return "\n".join(lines) + "\n"
 
