@@ -12,6 +12,8 @@ from codiff.conditional_unet import ConditionalUNet
 from codiff.model_dict import ModelDict
 
 ACTIVATIONS = ("softmax", "softplus", "both")
+HEADS = {"softmax": ("softmax",), "softplus": ("softplus",), "both": ("softmax", "softplus")}
+"""Activation that a dynamic diffuser is trained for -> what each of its output channels is the logit of."""
 
 
 class DynamicDiffuser(ModelMixin, ConfigMixin):
@@ -20,10 +22,10 @@ class DynamicDiffuser(ModelMixin, ConfigMixin):
     Huang et al., CVPR 2023, arXiv:2304.10530, eq. 5. It reads the tokens of its modality's collaborator.
 
     Args:
-        unet_config: arguments of diffusers' `UNet2DConditionModel` with `out_channels` 1.
+        unet_config: arguments of diffusers' `UNet2DConditionModel` with `out_channels` 1, or 2 for "both".
         spatial: channels of the map that the tokens are read as besides cross-attention, see `ConditionalUNet`.
         activation: what turns the logits into influences, from training on: "softmax" over the modalities as in the
-            paper, "softplus" of each alone (`AdditiveCollaborative`), or "both", trained for either.
+            paper, "softplus" of each alone (`AdditiveCollaborative`), or "both", with a logit for either.
     """
 
     @register_to_config
@@ -31,12 +33,17 @@ class DynamicDiffuser(ModelMixin, ConfigMixin):
         super().__init__()
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
-        if unet_config.get("out_channels") != 1:
-            raise ValueError("a dynamic diffuser predicts one logit per pixel: unet_config must have out_channels = 1")
+        logits = len(HEADS[activation])
+        if unet_config.get("out_channels") != logits:
+            raise ValueError(
+                f"a dynamic diffuser of activation {activation} predicts {logits} per pixel: unet_config must have "
+                f"out_channels = {logits}"
+            )
         self.network = ConditionalUNet(unet_config, spatial)
 
     def forward(self, latents: Tensor, timestep: Tensor, tokens: Tensor) -> Tensor:
-        """Influence logits (batch, 1, h, w) for latents (batch, channels, h, w) at timesteps (batch,)."""
+        """Influence logits (batch, 1, h, w) for latents (batch, channels, h, w) at timesteps (batch,); (batch, 2, h, w)
+        of activation "both", see `HEADS`."""
         logits: Tensor = self.network(latents, timestep, tokens)
         return logits
 

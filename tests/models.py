@@ -10,6 +10,7 @@ from diffusers import AutoencoderKL, DDIMScheduler
 from torch import Tensor
 
 from codiff import CollaborativePipeline, Collaborator, Collaborators, DynamicDiffuser, DynamicDiffusers
+from codiff.dynamic_diffuser import HEADS
 from codiff.modalities.text import train_tokenizer
 
 MODALITIES = ("text", "mask", "sketch")
@@ -62,7 +63,8 @@ def dynamic_diffuser(*, seed: int = 0, spatial: int = 0, activation: str = "soft
     """A random dynamic diffuser, with logits large enough for influences far from equal."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = DynamicDiffuser(DYNAMIC_UNET, spatial, activation)
+        unet_config = {**DYNAMIC_UNET, "out_channels": len(HEADS[activation])}
+        model = DynamicDiffuser(unet_config, spatial, activation)
         model.network.unet.conv_out.weight.data.mul_(4.0)
     return model.eval()
 

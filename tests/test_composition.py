@@ -335,10 +335,19 @@ class TestAdditive:
             AdditiveCollaborative(collaborators(), dynamic_diffusers())
         with pytest.raises(InputError, match=r"trained with softplus .* applies softmax: use additive"):
             Collaborative(collaborators(), adding())
-        for either in (Collaborative, AdditiveCollaborative):
-            either(collaborators(), new_dynamic_diffusers(activation="both"))
         with pytest.raises(ValueError, match="activation must be one of softmax, softplus, both"):
             DynamicDiffuser(DYNAMIC_UNET, activation="relu")
+
+    def test_dynamic_diffusers_of_both_rules_have_a_logit_for_each(self, tokens: dict[str, Tensor]) -> None:
+        models, both, x, t = collaborators(), new_dynamic_diffusers(activation="both"), noise(), timesteps(900, 10)
+        logits = {m: both[m](x, t, tokens[m]) for m in tokens}
+        assert {value.shape[1] for value in logits.values()} == {2}
+        shares = Collaborative(models, both).influences(x, t, tokens)
+        expected = torch.softmax(torch.stack([value[:, :1] for value in logits.values()]), dim=0)
+        torch.testing.assert_close(torch.stack(list(shares.values())), expected)
+        weights = AdditiveCollaborative(models, both).influences(x, t, tokens)
+        expected = torch.nn.functional.softplus(torch.stack([value[:, 1:] for value in logits.values()]))
+        torch.testing.assert_close(torch.stack(list(weights.values())), expected)
 
     def test_a_model_knows_its_rule(self) -> None:
         assert learned_rule(dynamic_diffusers()) == "collaborative"

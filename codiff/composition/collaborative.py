@@ -9,7 +9,7 @@ from torch import Tensor
 
 from codiff.composition.base import Composition, Influences, Reweight, check_modalities
 from codiff.denoiser import Conditions, Denoiser
-from codiff.dynamic_diffuser import DynamicDiffuser
+from codiff.dynamic_diffuser import HEADS, DynamicDiffuser
 from codiff.errors import InputError
 
 
@@ -44,7 +44,7 @@ class Collaborative(Composition):
         """Modality -> raw influence (batch, 1, h, w), before the softmax."""
         if self.influence_timestep is not None:
             timestep = torch.full_like(timestep, self.influence_timestep)
-        return predicted_logits(self.dynamic_diffusers, latents, timestep, conditions)
+        return predicted_logits(self.dynamic_diffusers, "softmax", latents, timestep, conditions)
 
     def influences(self, latents: Tensor, timestep: Tensor, conditions: Conditions) -> Influences:
         if len(conditions) == 1:
@@ -58,9 +58,13 @@ class Collaborative(Composition):
 
 
 def predicted_logits(
-    dynamic_diffusers: Mapping[str, DynamicDiffuser], latents: Tensor, timestep: Tensor, conditions: Conditions
+    dynamic_diffusers: Mapping[str, DynamicDiffuser],
+    activation: str,
+    latents: Tensor,
+    timestep: Tensor,
+    conditions: Conditions,
 ) -> dict[str, Tensor]:
-    """Modality -> what its dynamic diffuser says, (batch, 1, h, w).
+    """Modality -> its dynamic diffuser's logit for this activation, (batch, 1, h, w).
 
     Raises:
         InputError: there are no dynamic diffusers, or none for one of the modalities.
@@ -68,7 +72,12 @@ def predicted_logits(
     if not len(dynamic_diffusers):
         raise InputError("this model has no dynamic diffusers: give one modality, or another composition like mean")
     check_modalities(conditions, dynamic_diffusers)
-    return {m: dynamic_diffusers[m](latents, timestep, conditions[m]) for m in conditions}
+    logits = {}
+    for modality in conditions:
+        model = dynamic_diffusers[modality]
+        head = HEADS[model.config.activation].index(activation)
+        logits[modality] = model(latents, timestep, conditions[modality])[:, head : head + 1]
+    return logits
 
 
 def check_activation(dynamic_diffusers: Mapping[str, DynamicDiffuser], activation: str) -> None:
@@ -78,7 +87,7 @@ def check_activation(dynamic_diffusers: Mapping[str, DynamicDiffuser], activatio
         InputError: names the rule that fits.
     """
     trained = {dynamic_diffusers[modality].config.activation for modality in dynamic_diffusers}
-    others = sorted(trained - {activation, "both"})
+    others = sorted(name for name in trained if activation not in HEADS[name])
     if others:
         raise InputError(
             f"these dynamic diffusers were trained with {', '.join(others)} over the influences, this composition "

@@ -15,7 +15,7 @@ from torch import Tensor
 from codiff.collaborator import Collaborators
 from codiff.composition import learned_rule, learned_rules, rule
 from codiff.data.example import Examples
-from codiff.dynamic_diffuser import DynamicDiffuser, DynamicDiffusers
+from codiff.dynamic_diffuser import HEADS, DynamicDiffuser, DynamicDiffusers
 from codiff.loss import denoising_loss
 from codiff.training.collaborator import PICTURED, by_noise_level, draw_noise, sampled_images
 from codiff.training.initial import start_dynamic_diffusers
@@ -29,12 +29,12 @@ class DynamicDiffusersSettings(Settings):
     """Settings of all dynamic diffusers of a model.
 
     Attributes:
-        unet_config: see `DynamicDiffuser`.
+        unet_config: see `DynamicDiffuser`; as many `out_channels` as the activation needs.
         spatial: modality -> channels of its map, see `DynamicDiffuser`; 0 where it is not named.
         schedule: as the collaborators'.
         activation: "softmax" as in the paper; "softplus" for `AdditiveCollaborative`, whose collaborators must have
-            been trained with condition dropout; or "both" at once, on the mean of their losses, at about the cost of
-            the latter.
+            been trained with condition dropout; or "both" at once, a logit each on one trunk, on the mean of their
+            losses, at about the cost of the latter.
         modality_dropout: probability that a modality is absent from a batch (two always stay), so that subsets work.
         initial: folder of dynamic diffusers whose weights of the same modality, name and shape are the start; None for
             random ones.
@@ -72,11 +72,9 @@ class DynamicDiffusersStage(Stage):
         self.collaborators = collaborators.eval().requires_grad_(False)
         self.frozen = [vae, collaborators]
         torch.manual_seed(settings.loop.seed)
+        unet_config = {**settings.unet_config, "out_channels": len(HEADS[settings.activation])}
         self.model = DynamicDiffusers.of(
-            {
-                m: DynamicDiffuser(settings.unet_config, settings.spatial.get(m, 0), settings.activation)
-                for m in collaborators
-            }
+            {m: DynamicDiffuser(unet_config, settings.spatial.get(m, 0), settings.activation) for m in collaborators}
         )
         if settings.initial is not None:
             start_dynamic_diffusers(self.model, settings.initial)

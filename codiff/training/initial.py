@@ -62,7 +62,10 @@ def _copy_weights(source: nn.Module, target: nn.Module) -> int:
 
 
 def _widened(value: Tensor, target: Tensor) -> Tensor:
-    """A convolution's weights for additional input channels, which start at zero."""
+    """A convolution's weights for additional input channels, which start at zero, or for several outputs in place of a
+    single one, which start equal."""
+    if value.ndim and value.shape[0] == 1 and value.shape[1:] == target.shape[1:]:
+        return value.expand_as(target)
     if value.ndim != 4 or value.shape[1] >= target.shape[1] or value.shape[0] != target.shape[0]:
         return value
     widened = torch.zeros_like(target)

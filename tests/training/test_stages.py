@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from codiff import AttributeClassifier, Collaborator, Collaborators, DynamicDiffusers, FaceParser, Modality
 from codiff.data.faces import FaceExample, ProceduralFaces
+from codiff.dynamic_diffuser import HEADS
 from codiff.errors import InputError
 from codiff.pixels import from_uint8
 from codiff.recognition import VGG16
@@ -430,9 +431,19 @@ def test_dynamic_diffusers_learn_while_collaborators_stay(
 
 
 def test_both_losses_are_those_of_each_rule_alone(faces: list[FaceExample]) -> None:
+    both_stage = dynamic_stage(faces, ("mask", "sketch"), activation="both")
     found = {}
-    for activation in ("softmax", "softplus", "both"):
+    for activation in ("both", "softmax", "softplus"):
         stage = dynamic_stage(faces, ("mask", "sketch"), activation=activation)
+        for modality in stage.model:
+            weights = both_stage.model[modality].state_dict()
+            if activation != "both":
+                head = HEADS["both"].index(activation)
+                ends = ("conv_out.weight", "conv_out.bias")
+                weights = {
+                    key: value[head : head + 1] if key.endswith(ends) else value for key, value in weights.items()
+                }
+            stage.model[modality].load_state_dict(weights)
         generator = torch.Generator().manual_seed(3)
         found[activation] = stage.losses(stage.batch(torch.arange(4), generator), generator)
         found[activation]["loss"].backward()
@@ -492,6 +503,14 @@ def test_dynamic_diffusers_to_start_from(tmp_path: Path, faces: list[FaceExample
     assert torch.equal(new[:, : models.CHANNELS], old)
     assert new.shape[1] == models.CHANNELS + 3
     assert not new[:, models.CHANNELS :].any()
+
+
+def test_both_rules_start_from_one(tmp_path: Path, faces: list[FaceExample]) -> None:
+    source = dynamic_stage(faces, ("mask", "sketch"), activation="softplus")
+    source.model.save_pretrained(tmp_path / "one")
+    stage = dynamic_stage(faces, ("mask", "sketch"), activation="both", initial=str(tmp_path / "one"))
+    for name, value in stage.model["mask"].state_dict().items():
+        torch.testing.assert_close(value, source.model["mask"].state_dict()[name].expand_as(value))
 
 
 def test_dynamic_diffusers_that_cannot_be_started_from(tmp_path: Path, faces: list[FaceExample]) -> None:
