@@ -62,7 +62,7 @@ def test_a_model_is_measured(run: Command, model: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "report" / "images" / "mean").iterdir())) == COUNT
     code, _, told = run(*arguments, "--dtype", "bfloat16")
     assert code == 2
-    assert "error: report holds an evaluation with other settings (dtype: float32 -> bfloat16)" in told
+    assert "error: report was made with other settings (dtype: float32 -> bfloat16)" in told
 
 
 def test_pictures_of_other_software_are_measured(run: Command, model: Path, folders: Path) -> None:

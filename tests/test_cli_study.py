@@ -55,6 +55,26 @@ def test_make_tells_what_participants_are_in_for(run: Command, tmp_path: Path) -
     refused(run(*command, "--out", "out"), "out holds another study")
 
 
+def test_make_draws_with_rules(run: Command, tmp_path: Path) -> None:
+    command = ("study", "make", "--methods", "mean,mask-alone", "--conditions", 2, "--checks", 1, "--out", "drawn")
+    code, _, told = run(*command)
+    assert code == 0
+    assert ": mask-alone, mean; realism, text, mask; 6 choices (1 pair)" in told
+    material = tmp_path / "drawn" / "material"
+    pictures = {path: path.read_bytes() for path in material.glob("images/*/*.png")}
+    assert len(pictures) == 4
+    assert len(set(pictures.values())) == 4
+    assert {path.name for path in pictures} == {path.name for path in material.glob("masks/*.png")}
+    assert json.loads((material / "captions.json").read_text()).keys() == {path.name for path in pictures}
+    page = (tmp_path / "drawn" / "study.html").read_bytes()
+    lost = next(iter(pictures))
+    lost.unlink()
+    assert run(*command)[0] == 0
+    assert lost.read_bytes() == pictures[lost]
+    assert (tmp_path / "drawn" / "study.html").read_bytes() == page
+    refused(run(*command, "--guidance", 1), "drawn/material was made with other settings")
+
+
 def test_analyse_reports_and_finds_the_key(run: Command, made: Study, tmp_path: Path) -> None:
     paths = [hand_in(made, tmp_path, seed, failing=2 * (seed == 3)) for seed in range(4)]
     code, said, told = run("study", "analyse", *paths, "--out", "report.md")
@@ -101,7 +121,14 @@ def test_analyse_refuses(run: Command, made: Study, tmp_path: Path) -> None:
         (("--images", "images", "--captions", "none.json"), ("none.json cannot be read",)),
         (("--images", "images", "--notice", "none.txt"), ("none.txt cannot be read",)),
         (("--images", "images", "--out", "captions.json/below"), ("not a folder",)),
-        ((), ("--images", "codiff study make --help")),
+        ((), ("give --images", "--methods")),
+        (("--methods", "mean"), ("two or more of the rules",)),
+        (("--methods", "mean,weighted"), ("without weighted",)),
+        (("--methods", "mean,text"), ("unknown method 'text'", "text-alone")),
+        (("--methods", "mean,text-alone", "--conditions", "0"), ("demo-3000 has 3000 conditions, 0 are asked for",)),
+        (("--methods", "mean,text-alone", "--masks", "images"), ("--masks belongs to --images",)),
+        (("--methods", "mean,text-alone", "--protocol", "nothing"), ("unknown protocol 'nothing'",)),
+        (("--methods", "mean,text-alone", "--model", "nowhere/at/all"), ("nowhere/at/all",)),
     ],
 )
 def test_make_refuses_and_writes_nothing(

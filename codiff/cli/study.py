@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from codiff.cli.generate import GUIDANCE
+from codiff.cli.modality_options import DEFAULT_MODEL
 from codiff.cli.outputs import check_writable
 from codiff.cli.show import tell
 from codiff.errors import InputError
@@ -23,6 +27,7 @@ from codiff.study.questions import QUESTIONS
 
 study = typer.Typer(help="Ask people which pictures they prefer, blinded and balanced.")
 
+_DRAWN = 25  # conditions, where nothing else is said
 _LARGE = 30_000_000  # bytes of a page; phones take long to load more
 _MANY = 250  # choices; few people stay attentive for more
 
@@ -31,14 +36,29 @@ def _material(help_text: str, metavar: str) -> Any:
     return typer.Option(help=help_text, metavar=metavar, rich_help_panel="Material", show_default=False)
 
 
+def _drawn(help_text: str, **kwargs: Any) -> Any:
+    return typer.Option(help=help_text, rich_help_panel="Drawn by a model, without --images", **kwargs)
+
+
 @study.command()
 def make(
-    images: Annotated[Path, _material("Holds a folder for each method, with equally named pictures.", "FOLDER")],
+    images: Annotated[
+        Path | None, _material("Holds a folder for each method, with equally named pictures.", "FOLDER")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where page and key go.", metavar="FOLDER")] = Path("study"),
     captions: Annotated[Path | None, _material("JSON or JSON lines: picture's name and caption.", "FILE")] = None,
     masks: Annotated[Path | None, _material("Masks, named as the pictures.", "FOLDER")] = None,
     originals: Annotated[Path | None, _material("Of edits: the pictures before.", "FOLDER")] = None,
-    methods: Annotated[str | None, _material("Folders to compare, as a,b,c; without: all.", "NAMES")] = None,
+    methods: Annotated[
+        str | None, _material("Folders to compare, as a,b,c; without: all. Without --images: rules to draw.", "NAMES")
+    ] = None,
+    model: Annotated[str, _drawn("demo, a model's folder, or a hub id.", metavar="NAME")] = DEFAULT_MODEL,
+    guidance: Annotated[
+        float | None, _drawn(f"Of every method; {GUIDANCE:g} where the model allows it.", show_default=False)
+    ] = None,
+    protocol: Annotated[str, _drawn("Whose conditions and steps.", metavar="NAME")] = "demo-3000",
+    data: Annotated[Path | None, _drawn("CelebA-HQ, for its protocols.", metavar="FOLDER", show_default=False)] = None,
+    device: Annotated[str | None, _drawn("cpu, cuda, ...", metavar="NAME", show_default=False)] = None,
     conditions: Annotated[
         int | None, typer.Option(help="So many, drawn by the seed; without: all.", show_default=False)
     ] = None,
@@ -63,13 +83,23 @@ def make(
 ) -> None:
     """Write a page on which people choose between methods' pictures, and the key to its opaque names.
 
+    The pictures come from --images; or they are drawn by a model, by the rules and single models that --methods names
+    (as codiff evaluate does), and then lie in the folder material beside the page.
+
     The page is one file that loads and sends nothing: hand it out, or put it on any web server. Participants save their
     answers as a file and hand that in. Keep the key to yourself.
     """
     check_writable(out)
-    folders = Folders(images, _names(methods), captions, masks, originals)
+    if images is not None:
+        material = Folders(images, _names(methods), captions, masks, originals).conditions(conditions, seed)
+    else:
+        given = {"captions": captions, "masks": masks, "originals": originals}
+        drawing = _drawing([f"--{name}" for name, value in given.items() if value is not None], methods, guidance)
+        count = _DRAWN if conditions is None else conditions
+        wanted = drawing.Drawn(model, _names(methods), count, seed, guidance, protocol, data, device)
+        material = drawing.draw_material(wanted, out / "material").conditions()
     made = make_study(
-        folders.conditions(conditions, seed),
+        material,
         questions=_names(questions),
         checks=checks,
         allowed_failures=allowed_failures,
@@ -81,6 +111,20 @@ def make(
     _tell_of(made)
     tell(f"{page}: {page.stat().st_size / 1e6:.1f} MB, for participants")
     tell(f"{key}: not for participants; codiff study analyse needs it")
+
+
+def _drawing(given: Sequence[str], methods: str | None, guidance: float | None) -> Any:
+    """The module that draws, after a look at the options."""
+    if methods is None:
+        raise InputError("give --images, a folder of pictures for each method, or --methods, rules to draw with")
+    if given:
+        raise InputError(f"{', '.join(given)} belongs to --images, the folder of pictures; without it they are drawn")
+    if guidance is not None and not math.isfinite(guidance):
+        raise InputError(f"guidance must be a finite number, not {guidance}")
+    try:
+        return importlib.import_module("codiff.cli.study_material")
+    except ModuleNotFoundError as error:
+        raise InputError(f"this needs the library {error.name}: pip install 'codiff[eval]'") from error
 
 
 def _names(given: str | None) -> list[str] | None:

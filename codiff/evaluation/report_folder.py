@@ -28,4 +28,4 @@ def check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
         raise InputError(f"{record} cannot be read ({error}); choose another folder") from error
     if changed:
         differences = "; ".join(f"{name}: {before.get(name)} -> {settings.get(name)}" for name in changed)
-        raise InputError(f"{folder} holds an evaluation with other settings ({differences}); choose another folder")
+        raise InputError(f"{folder} was made with other settings ({differences}); choose another folder")
