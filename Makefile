@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.codiff-installed
 
-.PHONY: demo test setup lint types check clean
+.PHONY: demo test setup browser lint types clean
 
 setup: $(STAMP)
 
@@ -16,6 +16,14 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/codiff generate --text "This man has a long beard. He is in his sixties." --mask examples/mask-long-beard.png \
 		--sketch examples/sketch-long-beard.png --count 4 --steps 25 --influences --out out/demo
+	@echo "to paint, write and see for yourself in a page: $(BIN)/codiff web"
+
+# Tests of pages need a browser; without one they are skipped. It is installed where that is allowed without asking.
+browser:
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		(apt-get update -qq && apt-get install -y -qq chromium) >/dev/null || echo "Chromium could not be installed"; \
+	else echo "tests of pages are skipped without Chromium: apt-get install chromium"; fi
 
 lint: setup
 	$(BIN)/ruff check .
@@ -24,7 +32,7 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-test: lint types
+test: browser lint types
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
 
 clean:

@@ -1,4 +1,5 @@
-"""Figures that show pictures beside words, with Pillow alone: grids, strips, overlays and overviews on white."""
+"""Figures that show pictures beside words, with Pillow alone: grids, strips, overlays, overviews and curves; on white,
+or clear, for pages that may be light or dark."""
 
 from __future__ import annotations
 
@@ -29,6 +30,9 @@ COLOURS: tuple[Colour, ...] = (
     (230, 159, 0),
     (86, 180, 233),
 )
+
+DARK: Colour = (16, 18, 24)
+"""Where shades begin."""
 
 GAP, MARGIN = 8, 20
 _LINE = 1.35  # height of a line of text, in sizes of its font
@@ -91,12 +95,21 @@ def _shortened(row: str, width: int, size: int) -> str:
 
 
 def words(
-    text: str, width: int, *, size: int = 13, colour: Colour = INK, centred: bool = False, lines: int | None = None
+    text: str,
+    width: int,
+    *,
+    size: int = 13,
+    colour: Colour = INK,
+    centred: bool = False,
+    lines: int | None = None,
+    clear: bool = False,
 ) -> Image.Image:
-    """A block of wrapped text: RGB (height as needed, `width`)."""
+    """A block of wrapped text: RGB (height as needed, `width`), or RGBA without paper where it is to be clear."""
     rows = wrap(text, width, size, lines)
     height = math.ceil(size * _LINE)
-    block = Image.new("RGB", (width, height * len(rows)), PAPER)
+    block = (
+        blank((width, height * len(rows)), colour) if clear else Image.new("RGB", (width, height * len(rows)), PAPER)
+    )
     draw, font = ImageDraw.Draw(block), _font(size)
     for number, row in enumerate(rows):
         left = (width - font.getlength(row)) / 2 if centred else 0
@@ -108,10 +121,20 @@ def _text_width(text: str, size: int = 13) -> int:
     return math.ceil(_font(size).getlength(text)) + 1
 
 
+def blank(size: tuple[int, int], colour: Colour = QUIET) -> Image.Image:
+    """Nothing at all, RGBA (height, width), for drawing in one colour: edges that are smoothed get no other one."""
+    return Image.new("RGBA", size, (*colour, 0))
+
+
+def _sheet(size: tuple[int, int], pictures: Sequence[Image.Image]) -> Image.Image:
+    """Paper for pictures; none where one of them has none."""
+    return blank(size) if any(picture.mode == "RGBA" for picture in pictures) else Image.new("RGB", size, PAPER)
+
+
 def beside(pictures: Sequence[Image.Image], gap: int = GAP, align: float = 0.0) -> Image.Image:
     """Pictures from left to right; `align` 0 at their tops, 0.5 at their middles, 1 at their bottoms."""
     height = max(picture.height for picture in pictures)
-    row = Image.new("RGB", (sum(picture.width for picture in pictures) + gap * (len(pictures) - 1), height), PAPER)
+    row = _sheet((sum(picture.width for picture in pictures) + gap * (len(pictures) - 1), height), pictures)
     left = 0
     for picture in pictures:
         row.paste(picture, (left, round(align * (height - picture.height))))
@@ -122,7 +145,7 @@ def beside(pictures: Sequence[Image.Image], gap: int = GAP, align: float = 0.0) 
 def below(pictures: Sequence[Image.Image], gap: int = GAP) -> Image.Image:
     """Pictures from top to bottom, at the left."""
     width = max(picture.width for picture in pictures)
-    column = Image.new("RGB", (width, sum(picture.height for picture in pictures) + gap * (len(pictures) - 1)), PAPER)
+    column = _sheet((width, sum(picture.height for picture in pictures) + gap * (len(pictures) - 1)), pictures)
     top = 0
     for picture in pictures:
         column.paste(picture, (0, top))
@@ -211,6 +234,131 @@ def heat(values: Plane, colour: Colour, side: int) -> Image.Image:
     return Image.fromarray(shades).resize((side, side), Image.Resampling.NEAREST)
 
 
+def shades(colour: Colour) -> NDArray[np.uint8]:
+    """256 shades (256, 3) from dark by `colour` to nearly white, for maps on light and on dark pages."""
+    light = 0.15 * np.array(colour) + 0.85 * 255
+    stops = np.array([DARK, colour, light], dtype=np.float64)
+    place = np.linspace(0, 1, 256)
+    return np.rint([np.interp(place, (0, 0.65, 1), stops[:, each]) for each in range(3)]).astype(np.uint8).T
+
+
+def shaded(values: Plane, colour: Colour, side: int, most: float = 1.0) -> Image.Image:
+    """A map (h, w) from dark (0) by `colour` to nearly white (`most`), its cells kept visible: RGB (side, side)."""
+    level = np.rint(255 * np.clip(np.asarray(values) / most, 0, 1)).astype(np.uint8)
+    return Image.fromarray(shades(colour)[level]).resize((side, side), Image.Resampling.NEAREST)
+
+
+def scale(colour: Colour, height: int, ticks: Mapping[str, float], size: int = 13) -> Image.Image:
+    """The bar that tells what shades of `colour` stand for, with words at some of its places (0 below, 1 above)."""
+    line, thick = math.ceil(size * _LINE), max(8, 2 * size // 3)
+    wide = max(_text_width(word, size) for word in ticks)
+    bar = Image.fromarray(shades(colour)[::-1, None]).resize((thick, height), Image.Resampling.BILINEAR)
+    drawn = blank((thick + size // 2 + wide, height))
+    drawn.paste(bar, (0, 0))
+    for word, place in ticks.items():
+        top = round((1 - place) * height - line / 2)
+        label = words(word, wide, size=size, colour=QUIET, clear=True)
+        drawn.paste(label, (thick + size // 2, min(max(top, 0), height - line)))
+    return drawn
+
+
+def curves(
+    lines: Mapping[str, Sequence[float]],
+    colours: Mapping[str, Colour],
+    *,
+    size: tuple[int, int],
+    ends: tuple[str, str],
+    marked: int | None = None,
+    letters: int = 24,
+) -> Image.Image:
+    """Shares over steps as smooth lines under their names, on a grid of percentages: RGBA without paper.
+
+    Args:
+        lines: name -> one share a step, 0 or more.
+        size: width of all, height of the grid.
+        ends: what the first and the last step are called.
+        marked: a step with a rule and dots, whose shares stand beside the names.
+        letters: height of letters in pixels.
+    """
+    highest = max(max(values) for values in lines.values())
+    marks = [each / 4 for each in range(max(1, math.ceil(4 * highest - 1e-6)) + 1)]
+    numbers = _numbers([mark for mark in marks if len(marks) < 7 or mark % 1 == 0], marks[-1], size[1], letters)
+    plot = _Plot((size[0] - numbers.width, size[1]), len(next(iter(lines.values()))), marks[-1], letters / 6)
+    plot.grid(marks, marked)
+    for name, values in lines.items():
+        plot.line(values, colours[name], marked)
+    framed = _sheet((size[0], numbers.height), [numbers])
+    framed.paste(numbers, (0, 0))
+    framed.paste(plot.drawn(), (numbers.width, (numbers.height - size[1]) // 2))
+    told = {name: "" if marked is None else f" {values[marked]:.0%}" for name, values in lines.items()}
+    names = legend({f"{name}{told[name]}": colours[name] for name in lines}, size[0], letters, clear=True)
+    return below([names, framed, _ends(ends, numbers.width, size[0], letters)], gap=letters // 3)
+
+
+def _numbers(marks: Sequence[float], top: float, height: int, letters: int) -> Image.Image:
+    """Percentages at the left of a grid of this height, half a line higher and lower than it."""
+    line = math.ceil(letters * _LINE)
+    labels = [
+        words(f"{m:.0%}", _text_width(f"{m:.0%}", letters), size=letters, colour=QUIET, clear=True) for m in marks
+    ]
+    column = blank((max(label.width for label in labels) + letters // 2, height + line))
+    for mark, label in zip(marks, labels, strict=True):
+        column.paste(label, (column.width - letters // 2 - label.width, round((1 - mark / top) * (height - 1))))
+    return column
+
+
+def _ends(ends: tuple[str, str], left: int, width: int, letters: int) -> Image.Image:
+    """What stands below the first and the last step of a grid from `left` to `width`."""
+    first, last = (words(end, _text_width(end, letters), size=letters, colour=QUIET, clear=True) for end in ends)
+    foot = blank((width, first.height))
+    foot.paste(last, (width - last.width, 0))
+    foot.paste(first, (left, 0))
+    return foot
+
+
+class _Plot:
+    """Lines over steps, drawn four times as large as they are shown, so that their edges are smooth.
+
+    Args:
+        size: width, height.
+        count: of steps.
+        top: share at the upper edge; 0 is at the lower one.
+        stroke: width of lines.
+    """
+
+    _FINER = 4
+
+    def __init__(self, size: tuple[int, int], count: int, top: float, stroke: float) -> None:
+        self._size, self._top, self._stroke = size, top, round(stroke * self._FINER)
+        self._sheet = blank((size[0] * self._FINER, size[1] * self._FINER))
+        inset = 3 * self._stroke  # dots at both ends are whole
+        width = self._sheet.width
+        self._across = np.linspace(inset, width - inset, count) if count > 1 else np.array([width / 2])
+
+    def grid(self, marks: Sequence[float], marked: int | None) -> None:
+        draw = ImageDraw.Draw(self._sheet)
+        for mark in marks:
+            draw.line([(0, self._down(mark)), (self._sheet.width, self._down(mark))], (*QUIET, 70), self._stroke // 3)
+        if marked is not None:
+            place = float(self._across[marked])
+            draw.line([(place, 0), (place, self._sheet.height)], (*QUIET, 160), self._stroke // 2)
+
+    def line(self, values: Sequence[float], colour: Colour, marked: int | None) -> None:
+        draw, points = ImageDraw.Draw(self._sheet), self._points(values)
+        draw.line(points, (*colour, 255), self._stroke, joint="curve")
+        if marked is not None or len(points) == 1:
+            draw.circle(points[marked or 0], 2 * self._stroke, (*colour, 255))
+
+    def drawn(self) -> Image.Image:
+        return self._sheet.resize(self._size, Image.Resampling.LANCZOS)
+
+    def _down(self, share: float) -> float:
+        return (1 - share / self._top) * (self._sheet.height - 1)
+
+    def _points(self, values: Sequence[float]) -> list[tuple[float, float]]:
+        return [(float(x), self._down(value)) for x, value in zip(self._across, values, strict=True)]
+
+
 def overlay(
     picture: Image.Image, maps: Mapping[str, Plane], colours: Mapping[str, Colour], strength: float = 0.6
 ) -> Image.Image:
@@ -228,19 +376,21 @@ def overlay(
     return Image.fromarray(np.clip(np.rint(mixed), 0, 255).astype(np.uint8))
 
 
-def legend(colours: Mapping[str, Colour], width: int) -> Image.Image:
-    """Names beside patches of their colours, in as many lines as `width` needs."""
+def legend(colours: Mapping[str, Colour], width: int, size: int = 13, *, clear: bool = False) -> Image.Image:
+    """Names beside patches of their colours, in as many lines as `width` needs; in quiet letters where it is clear."""
     entries = []
     for name, colour in colours.items():
-        patch = Image.new("RGB", (12, 12), colour)
-        label = words(name, min(width - 20, _text_width(name)), size=13)
-        entries.append(beside([patch, label], gap=6, align=0.5))
+        patch = Image.new("RGB", (size - 1, size - 1), colour)
+        wide = min(width - size - 7, _text_width(name, size))
+        label = words(name, wide, size=size, colour=QUIET if clear else INK, clear=clear)
+        entries.append(beside([patch, label], gap=size // 2, align=0.5))
+    gap = 18 * size // 13
     lines: list[list[Image.Image]] = [[]]
     for entry in entries:
-        if lines[-1] and sum(each.width + 18 for each in lines[-1]) + entry.width > width:
+        if lines[-1] and sum(each.width + gap for each in lines[-1]) + entry.width > width:
             lines.append([])
         lines[-1].append(entry)
-    return below([beside(line, gap=18) for line in lines], gap=2)
+    return below([beside(line, gap=gap) for line in lines], gap=2)
 
 
 def influence_strips(

@@ -20,6 +20,7 @@ from codiff.cli.origin import origin
 from codiff.cli.show import INTERRUPTED, WRONG_INPUT, debugging, failed, quiet, stoppable, tell
 from codiff.cli.study import study
 from codiff.cli.train import assemble, train
+from codiff.web.command import web
 
 _DESCRIPTION = """Faces from a caption, a mask and a sketch together, by models trained separately, one a modality.
 
@@ -59,7 +60,7 @@ def build(options: Mapping[str, str]) -> typer.Typer:
     )
     app.callback()(_top)
     generating = with_conditions(generate, options), with_conditions(edit, options)
-    for command in (*generating, faces, evaluate, origin, train, assemble, convert):
+    for command in (*generating, web, faces, evaluate, origin, train, assemble, convert):
         app.command(command.__name__, help=_flowing(command.__doc__ or ""))(command)
     app.add_typer(data, name="data")
     app.add_typer(study, name="study")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from codiff.pixels import to_uint8
 from codiff.sampling import Step, sample
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
+CALLBACK_INPUTS = ("latents", "prediction")
 _MOST_SIGNAL = 0.01
 _COARSE = 0.1  # of the training timesteps: coarser grids begin low, too, but nobody expects much of them
 _NO_GUIDANCE = (
@@ -40,6 +41,7 @@ _NO_GUIDANCE = (
     "with a guidance other than 1, and with rules that add to what no condition gives"
 )
 Generators = torch.Generator | list[torch.Generator] | None
+Callback = Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
 
 
 @dataclass
@@ -150,7 +152,8 @@ class CollaborativePipeline(DiffusionPipeline):
         eta: float = 0.0,
         generator: Generators = None,
         latents: Tensor | None = None,
-        callback_on_step_end: Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None] | None = None,
+        callback_on_step_end: Callback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         output_type: str = "pil",
         return_influences: bool = False,
         return_intermediates: bool = False,
@@ -169,6 +172,8 @@ class CollaborativePipeline(DiffusionPipeline):
             latents: initial noise (batch, channels, h, w) of unit variance in place of the generators' own.
             callback_on_step_end: called with (pipeline, step, timestep, {"latents": ...}) after each step; may return
                 {"latents": ...} to replace them.
+            callback_on_step_end_tensor_inputs: what it is given: "latents", and "prediction", the x_0 that the step
+                foresees, (batch, channels, h, w).
             output_type: "pil", "np", "pt" or "latent".
             return_influences: keep the influences of all steps.
             return_intermediates: keep x_t and the predicted x_0 of all steps.
@@ -179,19 +184,18 @@ class CollaborativePipeline(DiffusionPipeline):
         if output_type not in OUTPUT_TYPES:
             raise InputError(f"unknown output_type {output_type!r}; expected one of {', '.join(OUTPUT_TYPES)}")
         check_modalities(conditions, self.collaborators)
-        if composition is None:
-            diffusers = self.dynamic_diffusers or {}
-            composition = rule(learned_rule(diffusers), self.collaborators, diffusers)
+        _check_callback_inputs(callback_on_step_end_tensor_inputs)
+        composition = composition or self.learned_composition()
         if (guidance_scale != 1.0 or composition.needs_unconditional) and not self.config.condition_dropout:
             warnings.warn(_NO_GUIDANCE, InputNotice, stacklevel=2)
-        scheduler = self._scheduler_copy(num_inference_steps)
-        tokens = self._encode(conditions)
-        sources = self._sources(tokens, generator, latents)
+        scheduler = self.scheduler_for(num_inference_steps)
+        tokens = self.encode_conditions(conditions)
+        sources = self.generators_for(tokens, generator, latents)
         tokens = {modality: value.expand(len(sources), *value.shape[1:]) for modality, value in tokens.items()}
         denoiser = composition.guided(self._unconditional(tokens, negative_conditions), guidance_scale)
-        start = self._start(sources, latents) * scheduler.init_noise_sigma
+        start = self.initial_noise(sources, latents) * scheduler.init_noise_sigma
+        kwargs = self.step_kwargs(scheduler, eta, sources)
         recorder = _Recorder(return_influences, return_intermediates)
-
         with self.progress_bar(total=num_inference_steps) as bar:
 
             def on_step(step: Step) -> Tensor | None:
@@ -199,33 +203,78 @@ class CollaborativePipeline(DiffusionPipeline):
                 bar.update()
                 if callback_on_step_end is None:
                     return None
-                returned = callback_on_step_end(self, step.index, step.timestep, {"latents": step.latents})
-                return (returned or {}).get("latents")
+                return self._called_back(callback_on_step_end, step, callback_on_step_end_tensor_inputs)
 
-            kwargs = self._step_kwargs(scheduler, eta, sources)
             result = sample(denoiser, scheduler, start, tokens, step_kwargs=kwargs, on_step=on_step)
         images = result if output_type == "latent" else self.decode(result, output_type)
-        for hook in self._all_hooks:
-            hook.offload()
+        self.maybe_free_model_hooks()
         return recorder.output(images)
 
-    def _encode(self, conditions: dict[str, Any]) -> dict[str, Tensor]:
-        tokens = self.collaborators.encode(conditions)
-        return {modality: value.to(self._execution_device) for modality, value in tokens.items()}
+    def _called_back(self, callback: Callback, step: Step, names: Sequence[str]) -> Tensor | None:
+        """Latents that a callback returns in place of the step's."""
+        tensors = {name: step.prediction() if name == "prediction" else step.latents for name in names}
+        returned = callback(self, step.index, step.timestep, tensors)
+        return (returned or {}).get("latents")
 
-    def _scheduler_copy(self, steps: int) -> Any:
+    def learned_composition(self) -> Composition:
+        """The rule that the dynamic diffusers were trained for."""
+        diffusers = self.dynamic_diffusers or {}
+        return rule(learned_rule(diffusers), self.collaborators, diffusers)
+
+    def encode_conditions(self, conditions: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Tokens (batch, tokens, features) of raw conditions, or of lists of them, where the models work.
+
+        Raises:
+            InputError: a condition is wrong.
+        """
+        tokens = self.collaborators.encode(dict(conditions))
+        return {modality: value.to(self.execution_device) for modality, value in tokens.items()}
+
+    def scheduler_for(self, steps: int) -> Any:
+        """A fresh copy of the scheduler, set to so many steps: schedulers keep state, so each sampling needs its own.
+
+        Args:
+            steps: 1 up to the scheduler's training timesteps.
+
+        Raises:
+            InputError: another number, or one that this scheduler cannot take.
+        """
         limit = self.scheduler.config.num_train_timesteps
         if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= limit:
             raise InputError(f"the number of steps must be a whole number from 1 to {limit}, got {steps!r}")
         scheduler = type(self.scheduler).from_config(self.scheduler.config)
-        scheduler.set_timesteps(steps, device=self._execution_device)
+        scheduler.set_timesteps(steps, device=self.execution_device)
         _check_grid(scheduler, steps)
         return scheduler
 
-    def _sources(
+    def generators_for(
         self, tokens: Mapping[str, Tensor], generator: Generators, latents: Tensor | None
     ) -> list[torch.Generator]:
-        """One generator an image; all batch sizes must agree or be 1."""
+        """One generator for each image that tokens, generators and latents together ask for; fresh ones without.
+
+        Args:
+            tokens: name -> (batch, ...); a batch of one serves all images.
+            generator, latents: see `__call__`.
+
+        Raises:
+            InputError: batch sizes do not agree, or latents are not of `latent_shape`'s form.
+        """
+        batch = self._batch_size(tokens, generator, latents)
+        if isinstance(generator, list):
+            return generator
+        if generator is None:
+            fresh = [torch.Generator() for _ in range(batch)]
+            for source in fresh:
+                source.seed()
+            return fresh
+        if batch > 1:
+            raise InputError(
+                f"{batch} images need {batch} generators, one each: generator=codiff.generators(seed, {batch})"
+            )
+        return [generator]
+
+    def _batch_size(self, tokens: Mapping[str, Tensor], generator: Generators, latents: Tensor | None) -> int:
+        """All batch sizes must agree or be 1."""
         sizes = {f"the {modality} condition": len(value) for modality, value in tokens.items()}
         if latents is not None:
             self._check_latents(latents)
@@ -243,25 +292,15 @@ class CollaborativePipeline(DiffusionPipeline):
             raise InputError(
                 f"batch sizes do not agree ({listed}); each must be {batch}, conditions may also be single"
             )
-        if isinstance(generator, list):
-            return generator
-        if generator is None:
-            fresh = [torch.Generator() for _ in range(batch)]
-            for source in fresh:
-                source.seed()
-            return fresh
-        if batch > 1:
-            raise InputError(
-                f"{batch} images need {batch} generators, one each: generator=codiff.generators(seed, {batch})"
-            )
-        return [generator]
+        return batch
 
-    def _start(self, sources: list[torch.Generator], latents: Tensor | None) -> Tensor:
+    def initial_noise(self, generator: list[torch.Generator], latents: Tensor | None = None) -> Tensor:
+        """Noise of unit variance (batch, channels, h, w), each image's from its own generator; or these latents."""
         shape = self.latent_shape
-        device, dtype = self._execution_device, self.collaborators.dtype
+        device, dtype = self.execution_device, self.collaborators.dtype
         if latents is None:
             return torch.cat(
-                [randn_tensor((1, *shape), generator=source, device=device, dtype=dtype) for source in sources]
+                [randn_tensor((1, *shape), generator=source, device=device, dtype=dtype) for source in generator]
             )
         return latents.to(device=device, dtype=dtype)
 
@@ -276,7 +315,7 @@ class CollaborativePipeline(DiffusionPipeline):
         unconditional = self.collaborators.unconditional(tokens)
         if negative:
             check_modalities(negative, tokens)
-            avoided = self._encode(negative)
+            avoided = self.encode_conditions(negative)
             for modality, value in avoided.items():
                 if len(value) not in (1, len(tokens[modality])):
                     sizes = f"the negative {modality} condition: {len(value)}, images: {len(tokens[modality])}"
@@ -286,13 +325,18 @@ class CollaborativePipeline(DiffusionPipeline):
             unconditional.update(avoided)
         return unconditional
 
-    def _step_kwargs(self, scheduler: Any, eta: float, sources: list[torch.Generator]) -> dict[str, Any]:
+    def step_kwargs(self, scheduler: Any, eta: float, generator: list[torch.Generator]) -> dict[str, Any]:
+        """What this scheduler's `step` takes of eta and the generators: schedulers differ.
+
+        Raises:
+            InputError: eta is not from 0 to 1, or the scheduler has none.
+        """
         accepted = inspect.signature(scheduler.step).parameters
         if eta != 0.0 and "eta" not in accepted:
             raise InputError(f"{type(scheduler).__name__} has no eta; use a DDIM scheduler or leave eta at 0")
         if not 0.0 <= eta <= 1.0:
             raise InputError(f"eta must be between 0 and 1, got {eta}")
-        candidates = {"eta": eta, "generator": sources}
+        candidates = {"eta": eta, "generator": generator}
         return {name: value for name, value in candidates.items() if name in accepted}
 
     def enable_model_cpu_offload(self, gpu_id: int | None = None, device: torch.device | str | None = None) -> None:
@@ -323,8 +367,19 @@ class CollaborativePipeline(DiffusionPipeline):
             hook.remove()
         self._all_hooks, self._offload_device = [], None
 
+    def maybe_free_model_hooks(self) -> None:
+        """Send the model that worked last back to the CPU, where `enable_model_cpu_offload` is on."""
+        for hook in self._all_hooks:
+            hook.offload()
+
     @property
-    def _execution_device(self) -> torch.device:
+    def is_offloaded(self) -> bool:
+        """Whether the models take turns on an accelerator (`enable_model_cpu_offload`)."""
+        return self._offload_device is not None
+
+    @property
+    def execution_device(self) -> torch.device:
+        """Where the models work, and so where their inputs must be."""
         return self._offload_device or self.device
 
     def decode(self, latents: Tensor, output_type: str = "pil") -> Any:
@@ -394,6 +449,12 @@ class CollaborativePipeline(DiffusionPipeline):
 
 
 CollaborativePipeline.__module__ = "codiff"
+
+
+def _check_callback_inputs(names: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in CALLBACK_INPUTS]
+    if unknown:
+        raise InputError(f"unknown callback input {unknown[0]!r}; expected of {', '.join(CALLBACK_INPUTS)}")
 
 
 def _check_grid(scheduler: Any, steps: int) -> None:

@@ -14,11 +14,12 @@ from models import PIXELS, new_pipeline
 from PIL import Image
 
 from codiff import AttributeClassifier, FaceParser
-from codiff.cli.edit_editors import EDITORS
+from codiff.cli.edit_editors import options_of
 from codiff.cli.outputs import read_metadata
 from codiff.credentials import read_origin
 from codiff.data.faces import ProceduralFaces
 from codiff.editing import Learned, Learning
+from codiff.editing.editors import EDITORS
 from codiff.editing.learner import Learner
 from codiff.photos.aligning import EYES
 
@@ -65,7 +66,7 @@ def done(result: tuple[int, str, str]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("editor", list(EDITORS))
 def test_writes_images_and_a_grid(run: Command, editor: str) -> None:
-    source = ("--source", "mask=now.png") if "source" in EDITORS[editor].options else ()
+    source = ("--source", "mask=now.png") if "source" in options_of(EDITORS[editor]) else ()
     result = run(
         *("photo.png", "--text", TEXT, "--mask", "wanted.png", "--editor", editor, "--count", 2, "--seed", 5),
         *(*source, *FEW, "--json"),
@@ -140,10 +141,8 @@ def test_interrupted_learning_goes_on(run: Command, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("editor", ["imagic", "sdedit"])
 def test_strength_auto_writes_curve_and_strip(run: Command, monkeypatch: pytest.MonkeyPatch, editor: str) -> None:
-    shorter = {**EDITORS, editor: replace(EDITORS[editor], tried=(0.2, 0.5, 0.8))}
-    monkeypatch.setattr("codiff.cli.edit_editors.EDITORS", shorter)
-    monkeypatch.setattr("codiff.cli.edit_plan.EDITORS", shorter)
-    source = ("--source", "mask=now.png") if "source" in EDITORS[editor].options else ()
+    monkeypatch.setitem(EDITORS, editor, replace(EDITORS[editor], tried=(0.2, 0.5, 0.8)))
+    source = ("--source", "mask=now.png") if "source" in options_of(EDITORS[editor]) else ()
     arguments = ("photo.png", "--text", TEXT, "--mask", "wanted.png", "--editor", editor, "--strength", "auto", *source)
     summary = done(run(*arguments, *FEW, "--json"))
     search = summary["search"]

@@ -53,13 +53,17 @@ def patch() -> Iterator[pytest.MonkeyPatch]:
 
 def test_offloading(pipe: CollaborativePipeline, patch: pytest.MonkeyPatch) -> None:
     expected = image_of(pipe)
+    assert not pipe.is_offloaded
     pipe.enable_model_cpu_offload(device="cpu")
+    assert pipe.is_offloaded
+    assert pipe.execution_device == torch.device("cpu")
     turns = Turns(pipe, patch)
     assert torch.equal(image_of(pipe), expected)
     assert turns.present
     assert turns.most < len(turns.models)
     pipe.enable_model_cpu_offload(device="cpu")
     pipe.remove_all_hooks()
+    assert not pipe.is_offloaded
     assert not any(hasattr(module, "_hf_hook") for model in turns.models for module in model.modules())
     assert torch.equal(image_of(pipe), expected)
 

@@ -395,6 +395,26 @@ class TestCallback:
 
         assert torch.equal(run(callback)[0], run(None)[0])
 
+    def test_it_is_given_what_the_step_foresees_where_it_asks(self) -> None:
+        predictions: list[Tensor] = []
+
+        def callback(_: Any, __: int, ___: Tensor, tensors: dict[str, Tensor]) -> None:
+            assert list(tensors) == ["latents", "prediction"]
+            predictions.append(tensors["prediction"].clone())
+
+        def run(**asked: Any) -> Any:
+            return shared_pipeline()(
+                raw_conditions(), num_inference_steps=3, generator=generators(0, 2), return_intermediates=True, **asked
+            )
+
+        asked = run(callback_on_step_end=callback, callback_on_step_end_tensor_inputs=["latents", "prediction"])
+        assert torch.equal(torch.stack(predictions), asked.predictions)
+        assert torch.equal(asked.intermediates, run().intermediates)
+
+    def test_it_is_not_given_what_there_is_not(self) -> None:
+        with pytest.raises(InputError, match="unknown callback input 'noise'; expected of latents, prediction"):
+            shared_pipeline()(raw_conditions(), callback_on_step_end_tensor_inputs=["latents", "noise"])
+
     def test_its_errors_come_through(self) -> None:
         def callback(*_: Any) -> None:
             raise KeyboardInterrupt

@@ -31,6 +31,7 @@ EXPORTED = [
     "FaceParser",
     "Guidance",
     "GuidanceSum",
+    "InfluenceBias",
     "InputError",
     "InputNotice",
     "Mean",

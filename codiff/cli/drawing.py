@@ -17,6 +17,7 @@ import codiff
 from codiff.cli.outputs import Outputs, Signer, is_file, name_for, save_png, shown, slug
 from codiff.cli.requests import Request
 from codiff.cli.schedulers import name_of
+from codiff.cli.steering import recorded, told
 from codiff.composition import AdditiveCollaborative, Collaborative, Composition, rule
 from codiff.errors import InputError
 from codiff.figures import Card, evenly, influence_overlays, influence_strips, on_paper, overview, strip
@@ -29,7 +30,7 @@ _SIDE = 256  # of a picture in an overview
 
 @dataclass(frozen=True)
 class Settings:
-    """All that determines a picture besides its conditions and its seed.
+    """All that determines a picture besides its conditions, their steering and its seed.
 
     Attributes:
         model: its name, without the folders it lies in.
@@ -123,7 +124,8 @@ def plan(
         inputs = read_conditions(pipe, request)
         composition_of(pipe, settings.composition, request)
         read = {modality: tensor_digest(value) for modality, value in inputs.items()}
-        digest = hashlib.sha256(json.dumps([asdict(settings), read]).encode()).hexdigest()
+        determining = [asdict(settings), read, *([recorded(request.bias)] if request.bias else [])]
+        digest = hashlib.sha256(json.dumps(determining).encode()).hexdigest()
         name = slug(request.name or "") or name_for(request.conditions)
         outputs = Outputs(folder, name, digest, range(request.seed, request.seed + count), figures)
         outputs.check_free()
@@ -155,16 +157,20 @@ def tensor_digest(value: Tensor) -> str:
 
 
 def composition_of(pipe: CollaborativePipeline, name: str, request: Request) -> Composition:
-    """The rule of this name.
+    """The rule of this name, steered as the request says.
 
     Raises:
-        InputError: it needs dynamic diffusers, which the model does not have.
+        InputError: it needs dynamic diffusers, which the model does not have; or a modality is steered that the request
+            lacks, or the only one it has.
     """
     composition = rule(name, pipe.collaborators, pipe.dynamic_diffusers or {})
     predicted = isinstance(composition, Collaborative | AdditiveCollaborative)
     if predicted and pipe.dynamic_diffusers is None and len(request.conditions) > 1:
         raise InputError(f"{name} needs dynamic diffusers, which this model does not have; use --composition mean")
-    return composition
+    if request.bias is None:
+        return composition
+    request.bias.check(list(request.conditions))
+    return composition.steered(request.bias)
 
 
 OnStep = Callable[[int], None]
@@ -191,7 +197,8 @@ def draw(
                 save_png(figure, outputs.figure(seed, kind), {"figure": kind, **metadata}, signer)
     captions = [f"seed {seed}" for seed in outputs.seeds]
     cards = condition_cards(pipe, task.request.conditions, read_conditions(pipe, task.request), task.described)
-    grid = overview(cards, pictures, captions, str(settings), _SIDE)
+    steering = [told(task.request.bias)] if task.request.bias else []
+    grid = overview(cards, pictures, captions, ", ".join([str(settings), *steering]), _SIDE)
     overall = {"figure": "grid", "seeds": list(outputs.seeds), **_metadata(task, settings)}
     save_png(grid, outputs.grid, overall, signer)
 
@@ -280,6 +287,7 @@ def _metadata(task: Task, settings: Settings) -> dict[str, Any]:
             modality: {"given": given[modality], "read_as": words} for modality, words in task.described.items()
         },
         "settings": asdict(settings),
+        "steering": recorded(task.request.bias) if task.request.bias else None,
         "digest": task.outputs.digest,
     }
 

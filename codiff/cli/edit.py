@@ -14,19 +14,20 @@ import typer
 import codiff
 from codiff.cli.drawing import open_device, relax, settings_of
 from codiff.cli.edit_drawing import Done, Drawing
-from codiff.cli.edit_editors import AUTO, EDITORS, editor_named, parse_strength
+from codiff.cli.edit_editors import AUTO, editor_named, parse_strength
 from codiff.cli.edit_judges import Evaluators, Named
 from codiff.cli.edit_photo import frame, tell_familiarity
-from codiff.cli.edit_plan import Plan, Wanted, make_plan, parse_source
+from codiff.cli.edit_plan import Given, Plan, Wanted, make_plan, parse_source
 from codiff.cli.generate import MOST_IMAGES
 from codiff.cli.modality_options import DEFAULT_MODEL, modalities_of
-from codiff.cli.outputs import check_writable, signer_of
+from codiff.cli.outputs import Signer, check_writable, name_for, signer_of
 from codiff.cli.requests import check_seed
 from codiff.cli.schedulers import SCHEDULERS, check_sampling, check_scheduler, scheduler_named
 from codiff.cli.show import tell
 from codiff.composition import RULES, check_modalities, learned_rule
 from codiff.editing import Learned, Learning, learning_for
 from codiff.editing.curve import check_drawable
+from codiff.editing.editors import EDITORS
 from codiff.editing.imagic import INVERSION, NOISE, STARTS
 from codiff.editing.strength import told
 from codiff.errors import InputError
@@ -133,26 +134,18 @@ def edit(
     modalities = modalities_of(folder)
     check_modalities(conditions, dict.fromkeys(modalities))
     described = parse_source(source or [], modalities)
-    named = Named(clip, face_parser, face_embedder)
-    evaluators = _evaluators(folder, named, wanted=strengths is None)
+    evaluators = _evaluators(folder, Named(clip, face_parser, face_embedder), wanted=strengths is None)
     pipe = CollaborativePipeline.from_pretrained(folder).to(open_device(device))
     pipe.set_progress_bar_config(disable=True)
     pipe.scheduler = scheduler_named(_DDIM if kind.inverts else scheduler, pipe.scheduler)
     check_sampling(pipe.scheduler, steps, 0.0)
     relax(pipe, letterbox=letterbox, snap=snap)
-    sampling = {
-        "steps": steps,
-        "guidance": (GUIDANCE if pipe.config.condition_dropout else 1.0) if guidance is None else guidance,
-        "composition": composition or learned_rule(pipe.dynamic_diffusers or {}),
-        "eta": 0.0,
-    }
-    learning = learning_for(pipe, full=full_fine_tuning) if "learned" in kind.options and learned is None else None
-    framed = frame(pipe, photo, aligned=aligned, face=face, eyes=eyes)
-    signer = signer_of(credentials, edited=True)
+    learning = learning_for(pipe, full=full_fine_tuning) if kind.learns and learned is None else None
     wanted = Wanted(
-        framed,
-        conditions,
-        described,
+        frame(pipe, photo, aligned=aligned, face=face, eyes=eyes),
+        Given.of_options(conditions),
+        Given.of_options(described),
+        name_for(conditions),
         editor,
         strengths,
         region,
@@ -162,8 +155,25 @@ def edit(
         count,
         check_seed(seed, count),
     )
-    plan = make_plan(pipe, wanted, settings_of(pipe, folder, model, sampling), out)
-    tell_familiarity(pipe, plan.photo.pixels[0])
+    sampling = {
+        "steps": steps,
+        "guidance": usual_guidance(pipe) if guidance is None else guidance,
+        "composition": composition or learned_rule(pipe.dynamic_diffusers or {}),
+        "eta": 0.0,
+    }
+    settings = settings_of(pipe, folder, model, sampling)
+    _run(pipe, make_plan(pipe, wanted, settings, out), evaluators, signer_of(credentials, edited=True), as_json)
+
+
+def usual_guidance(pipe: CollaborativePipeline) -> float:
+    """The scale of edits where none is given."""
+    return GUIDANCE if pipe.config.condition_dropout else 1.0
+
+
+def _run(
+    pipe: CollaborativePipeline, plan: Plan, evaluators: Evaluators | None, signer: Signer | None, as_json: bool
+) -> None:
+    tell_familiarity(pipe, plan.photo)
     _tell_plan(plan)
     started = time.monotonic()
     done = Drawing(pipe, plan, evaluators, signer).run()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from codiff.cli.show import tell
 from codiff.editing.judges import LikeReferences, SameColours
 from codiff.editing.strength import Judges, Score
-from codiff.errors import InputError
+from codiff.errors import InputError, InputNotice
 from codiff.evaluation.clip_score import Clip, clip_score
 from codiff.evaluation.identity_similarity import identity_similarity
 from codiff.evaluation.inputs import Parser
@@ -65,17 +65,30 @@ class Evaluators:
                 "--face-parser, or a number as --strength"
             )
 
-    def judges(self, pipe: CollaborativePipeline, photo: Tensor, conditions: Mapping[str, Any]) -> Judges:
-        """For edits of a photo (1, 3, h, w) in [-1, 1] towards raw conditions.
+    def judges(
+        self,
+        pipe: CollaborativePipeline,
+        photo: Tensor,
+        conditions: Mapping[str, Any],
+        on_step: Callable[[], None] | None = None,
+    ) -> Judges:
+        """For edits of a photo towards raw conditions.
+
+        Args:
+            pipe: draws what the conditions alone look like, where a judge needs that.
+            photo: (1, 3, h, w) in [-1, 1].
+            conditions: modality -> raw condition.
+            on_step: called after each step of such a drawing; what it raises ends the work.
 
         Raises:
             InputError: nobody can judge any of the conditions.
         """
         target: dict[str, Score] = {}
         for modality, raw in conditions.items():
-            judge = self._judge(pipe, modality, raw, photo.shape[-1])
+            judge = self._judge(pipe, modality, raw, photo.shape[-1], on_step)
             if judge is None:
-                tell(f"note: nobody judges {modality}; its strength follows the others'")
+                told = f"nobody judges {modality}; its strength follows the others'"
+                warnings.warn(told, InputNotice, stacklevel=2)
             else:
                 target[modality] = judge
         if not target:
@@ -83,9 +96,18 @@ class Evaluators:
                 f"nobody judges {', '.join(conditions)}: this model has no evaluator for it; give --clip or "
                 "--face-parser, or a number as --strength"
             )
-        return Judges(target, self._identity(photo))
+        return Judges(target, self.identity(photo))
 
-    def _judge(self, pipe: CollaborativePipeline, modality: str, raw: Any, side: int) -> Score | None:
+    def identity(self, photo: Tensor) -> Score:
+        """Whether images keep the person in a photo (1, 3, h, w) in [-1, 1]."""
+        if self.embedder is not None:
+            return _similar(self.embedder, photo)
+        assert self.parser is not None
+        return SameColours(self.parser, photo)
+
+    def _judge(
+        self, pipe: CollaborativePipeline, modality: str, raw: Any, side: int, on_step: Callable[[], None] | None
+    ) -> Score | None:
         encoder = pipe.collaborators[modality].encoder
         if isinstance(encoder, LabelMaps) and self.parser is not None:
             labels = resize_labels(encoder.read_all(raw)[0].numpy().astype("uint8"), side)
@@ -98,16 +120,11 @@ class Evaluators:
                 num_inference_steps=_STEPS,
                 guidance_scale=_GUIDANCE if pipe.config.condition_dropout else 1.0,
                 generator=generators(0, _REFERENCES),
+                callback_on_step_end=None if on_step is None else lambda *_step: on_step(),
                 output_type="pt",
             )
             return LikeReferences(self.classifier, drawn.images.cpu() * 2 - 1)
         return None
-
-    def _identity(self, photo: Tensor) -> Score:
-        if self.embedder is not None:
-            return _similar(self.embedder, photo)
-        assert self.parser is not None
-        return SameColours(self.parser, photo)
 
 
 def _own(kind: type[Any], folder: Path) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,43 +12,71 @@ from typing import Any
 from torch import Tensor
 
 import codiff
-from codiff.cli.drawing import Settings, condition_cards, read_conditions, tensor_digest
-from codiff.cli.edit_editors import EDITORS, Editor
-from codiff.cli.edit_photo import Framed
-from codiff.cli.outputs import Outputs, name_for, shown
+from codiff.cli.drawing import Settings, composition_of, read_conditions, tensor_digest
+from codiff.cli.outputs import Outputs, is_file, shown
 from codiff.cli.requests import Request
 from codiff.composition import check_modalities
-from codiff.editing import Learned, Learning
+from codiff.editing import Learned, Learning, Sampling
 from codiff.editing.blended import region_of
+from codiff.editing.editors import Editor, editor_named
 from codiff.editing.learned import model_digest
 from codiff.editing.photo import Photo, read_photo
 from codiff.editing.region import read_region
+from codiff.editing.task import EditTask
 from codiff.errors import InputError
 from codiff.figures import Card
+from codiff.image_files import ImageSource
+from codiff.photos.framing import Framed
 from codiff.pipeline import CollaborativePipeline
+
+_SIDE = 256  # of a condition's picture
+
+
+@dataclass(frozen=True)
+class Given:
+    """Conditions, and how records call them.
+
+    Attributes:
+        values: modality -> raw condition.
+        told: modality -> words as they are, of a picture its name.
+        pictures: modalities whose condition is a picture.
+    """
+
+    values: Mapping[str, Any]
+    told: Mapping[str, str]
+    pictures: Collection[str] = ()
+
+    @classmethod
+    def of_options(cls, options: Mapping[str, str]) -> Given:
+        """Of words and paths."""
+        told = {modality: shown(value) for modality, value in options.items()}
+        return cls(options, told, [modality for modality, value in options.items() if is_file(value)])
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the command was given, in its own words.
+    """What was asked for.
 
     Attributes:
         framed: the face that is edited.
-        conditions, source: modality -> words or a path.
+        target, source: conditions of what it becomes, and of what the photo shows.
+        name: slug that files are called by.
         editor: name.
         strengths: by modality; None to find them.
-        region, learned: paths.
-        learning: how imagic learns; None where it does not, or where `learned` knows.
+        region: see `read_region`; None where there is none.
+        learned: file of what is learned, which must exist unless `learning` is given; None for a name of its own.
+        learning: how imagic learns where that file is not there; None where it does not learn.
         start: what imagic samples from.
         count, seed: of the images.
     """
 
     framed: Framed
-    conditions: Mapping[str, str]
-    source: Mapping[str, str]
+    target: Given
+    source: Given
+    name: str
     editor: str
     strengths: Mapping[str, float] | None
-    region: str | None
+    region: ImageSource | Tensor | None
     learned: Path | None
     learning: Learning | None
     start: str
@@ -58,12 +86,12 @@ class Wanted:
     @property
     def kind(self) -> Editor:
         """The editor."""
-        return EDITORS[self.editor]
+        return editor_named(self.editor)
 
     @property
     def request(self) -> Request:
         """The target's conditions."""
-        return Request(dict(self.conditions), self.seed)
+        return Request(dict(self.target.values), self.seed)
 
 
 @dataclass(frozen=True)
@@ -75,6 +103,7 @@ class Plan:
         settings: of the sampling.
         photo: as the model sees it.
         inputs: modality -> what its encoder reads of the target.
+        described: modality -> that in words.
         outputs: files of the images and the grid.
         learned: the file of what is learned, of imagic alone.
     """
@@ -91,10 +120,31 @@ class Plan:
         """A figure about the edit as a whole."""
         return self.outputs.folder / f"{self.outputs.name}-{self.outputs.digest[:8]}-{kind}.png"
 
+    def task(self, pipe: CollaborativePipeline) -> EditTask:
+        """What is to be drawn."""
+        wanted, settings = self.wanted, self.settings
+        sampling = Sampling(
+            num_inference_steps=settings.steps,
+            guidance_scale=settings.guidance,
+            composition=composition_of(pipe, settings.composition, wanted.request),
+            eta=settings.eta,
+        )
+        return EditTask(
+            wanted.editor,
+            wanted.framed.crop,
+            wanted.target.values,
+            sampling,
+            wanted.source.values,
+            wanted.region,
+            self.learned,
+            wanted.learning,
+            wanted.start,
+        )
+
     def metadata(self, strengths: Mapping[str, float]) -> dict[str, Any]:
         """What pictures record: all but the photo."""
         conditions = {
-            modality: {"given": shown(self.wanted.conditions[modality]), "read_as": words}
+            modality: {"given": self.wanted.target.told[modality], "read_as": words}
             for modality, words in self.described.items()
         }
         return {
@@ -102,7 +152,7 @@ class Plan:
             "editor": self.wanted.editor,
             self.wanted.kind.strength: dict(strengths),
             "conditions": conditions,
-            "source": {modality: shown(value) for modality, value in self.wanted.source.items()},
+            "source": dict(self.wanted.source.told),
             "region": self.wanted.region is not None,
             "start": self.wanted.start if self.learned is not None else None,
             "settings": asdict(self.settings),
@@ -110,8 +160,14 @@ class Plan:
         }
 
     def cards(self, pipe: CollaborativePipeline) -> list[Card]:
-        """The target's conditions, as `condition_cards`."""
-        return condition_cards(pipe, self.wanted.conditions, self.inputs, self.described)
+        """The target's conditions: words as they were given, of a picture what its encoder reads in it."""
+        cards, target = [], self.wanted.target
+        for modality, read in self.inputs.items():
+            told, picture = target.told[modality], pipe.collaborators[modality].encoder.picture(read, _SIDE)
+            pictured = modality in target.pictures
+            title, text = (f"{modality}: {told}", self.described[modality]) if pictured else (modality, told)
+            cards.append(Card(title, text, picture))
+        return cards
 
 
 def parse_source(given: Sequence[str], modalities: Sequence[str]) -> dict[str, str]:
@@ -142,7 +198,7 @@ def make_plan(pipe: CollaborativePipeline, wanted: Wanted, settings: Settings, o
     """
     photo = read_photo(pipe, wanted.framed.crop)
     inputs = read_conditions(pipe, wanted.request)
-    source = read_conditions(pipe, Request(dict(wanted.source), 0))
+    source = read_conditions(pipe, Request(dict(wanted.source.values), 0))
     region = None if wanted.region is None else read_region(wanted.region, photo.pixels.shape[1])
     read = {
         "photo": photo.digest,
@@ -152,8 +208,8 @@ def make_plan(pipe: CollaborativePipeline, wanted: Wanted, settings: Settings, o
         "region": None if region is None else tensor_digest(region),
     }
     if wanted.kind.confined:
-        region_of(pipe, wanted.conditions, wanted.region, wanted.source)
-    learned = _learned(pipe, wanted, read, out)
+        region_of(pipe, wanted.target.values, wanted.region, wanted.source.values)
+    learned = _learned_file(pipe, wanted, read, out)
     how = {
         "editor": wanted.editor,
         "strengths": None if wanted.strengths is None else dict(wanted.strengths),
@@ -161,14 +217,14 @@ def make_plan(pipe: CollaborativePipeline, wanted: Wanted, settings: Settings, o
     }
     digest = _hash([asdict(settings), read, how])
     seeds, figures = range(wanted.seed, wanted.seed + wanted.count), ["photo"] if wanted.framed.is_part else []
-    outputs = Outputs(out, name_for(wanted.conditions), digest, seeds, figures)
+    outputs = Outputs(out, wanted.name, digest, seeds, figures)
     outputs.check_free()
     described = {modality: pipe.collaborators[modality].encoder.describe(value) for modality, value in inputs.items()}
     return Plan(wanted, settings, photo, inputs, described, outputs, learned)
 
 
-def _learned(pipe: CollaborativePipeline, wanted: Wanted, read: Mapping[str, Any], out: Path) -> Path | None:
-    """Where what imagic learns is, or will be: its name tells the model, the photo and how it is learned.
+def _learned_file(pipe: CollaborativePipeline, wanted: Wanted, read: Mapping[str, Any], out: Path) -> Path | None:
+    """Where what imagic learns is, or will be: its own name tells the model, the photo and how it is learned.
 
     Raises:
         InputError: what is there does not fit.
@@ -176,12 +232,14 @@ def _learned(pipe: CollaborativePipeline, wanted: Wanted, read: Mapping[str, Any
     if wanted.learned is not None:
         path = wanted.learned
     elif wanted.learning is not None:
-        key = _hash([model_digest(pipe, wanted.conditions), read["photo"], read["target"], wanted.learning.to_json()])
-        path = out / f"{name_for(wanted.conditions)}-{key[:8]}-edit.safetensors"
+        key = _hash(
+            [model_digest(pipe, wanted.target.values), read["photo"], read["target"], wanted.learning.to_json()]
+        )
+        path = out / f"{wanted.name}-{key[:8]}-edit.safetensors"
     else:
         return None
-    if wanted.learned is not None or path.exists():
-        Learned.load(path).check(pipe, read["photo"], wanted.conditions)
+    if wanted.learning is None or path.exists():
+        Learned.load(path).check(pipe, read["photo"], wanted.target.values)
     return path
 
 

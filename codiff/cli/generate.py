@@ -18,7 +18,8 @@ from codiff.cli.outputs import Signer, check_writable, signer_of
 from codiff.cli.requests import Request, check_seed, read_batch
 from codiff.cli.schedulers import SCHEDULERS, check_sampling, check_scheduler, scheduler_named
 from codiff.cli.show import no_notes, progress, tell
-from codiff.composition import RULES, check_modalities, learned_rule
+from codiff.cli.steering import naming, read_steering, recorded, told, training_timesteps
+from codiff.composition import RULES, InfluenceBias, check_modalities, learned_rule
 from codiff.errors import InputError
 from codiff.model_files import find_model
 from codiff.pipeline import CollaborativePipeline
@@ -49,6 +50,9 @@ def generate(
         str | None, _sampling(f"{', '.join(RULES)}; or what the model was trained for.", metavar="NAME")
     ] = None,
     eta: Annotated[float, _sampling("Noise of ddim, 0 to 1.")] = 0.0,
+    steer: Annotated[
+        Path | None, _sampling("Raise or lower modalities: strength, curve and map of each, as JSON.", metavar="FILE")
+    ] = None,
     letterbox: Annotated[bool, _sampling("Pad pictures that are not square.", "--letterbox")] = False,
     snap: Annotated[bool, _sampling("Take a palette's nearest colour where colours are off.", "--snap")] = False,
     device: Annotated[str | None, _sampling("cpu, cuda, ...; or the fastest there is.", metavar="NAME")] = None,
@@ -66,7 +70,8 @@ def generate(
     Each image is a PNG that records its seed, conditions, model and settings; an overview shows them all.
 
     A line of a batch file is like {"text": "A man.", "mask": "a.png", "seed": 3, "name": "a"}: conditions, with paths
-    from the file's own folder, and if you like a seed and a name. What a line leaves out is taken from the command.
+    from the file's own folder, and if you like a seed, a name and steer. What a line leaves out is taken from the
+    command.
     The same command given again goes on: finished lines are skipped.
     """
     _check_numbers(count, steps, guidance, eta)
@@ -75,7 +80,8 @@ def generate(
         raise InputError(f"unknown composition {composition!r}; known: {', '.join(RULES)}")
     check_writable(out)
     folder = find_model(model)
-    requests = _requests(folder, conditions, batch, check_seed(seed, count), count)
+    common = Request(conditions, check_seed(seed, count), bias=_steering(steer, folder))
+    requests = _requests(folder, common, batch, steer, count)
     pipe = CollaborativePipeline.from_pretrained(folder).to(open_device(device))
     pipe.set_progress_bar_config(disable=True)
     pipe.scheduler = scheduler_named(scheduler, pipe.scheduler)
@@ -106,12 +112,19 @@ def _check_numbers(count: int, steps: int, guidance: float | None, eta: float) -
         raise InputError(f"eta must be from 0 to 1, not {eta}")
 
 
-def _requests(folder: Path, conditions: dict[str, str], batch: Path | None, seed: int, count: int) -> list[Request]:
+def _steering(path: Path | None, folder: Path) -> InfluenceBias | None:
+    return None if path is None else read_steering(path, modalities_of(folder), training_timesteps(folder))
+
+
+def _requests(folder: Path, common: Request, batch: Path | None, steer: Path | None, count: int) -> list[Request]:
     modalities = modalities_of(folder)
     if batch is not None:
-        return read_batch(batch, modalities, conditions, seed, count)
-    check_modalities(conditions, dict.fromkeys(modalities))
-    return [Request(conditions, seed)]
+        return read_batch(batch, modalities, common, count, training_timesteps(folder))
+    check_modalities(common.conditions, dict.fromkeys(modalities))
+    if common.bias is not None:
+        with naming(str(steer)):
+            common.bias.check(list(common.conditions))
+    return [common]
 
 
 def _run(
@@ -138,7 +151,13 @@ def _run(
         tell(f"wrote {task.outputs.grid}")
     tell(f"{sum(len(task.outputs.seeds) for task in todo)} images in {seconds} s, all in {tasks[0].outputs.folder}")
     results = [
-        {"line": task.request.line, "skipped": skip, "conditions": task.described, **task.outputs.listing()}
+        {
+            "line": task.request.line,
+            "skipped": skip,
+            "conditions": task.described,
+            "steering": recorded(task.request.bias) if task.request.bias else None,
+            **task.outputs.listing(),
+        }
         for task, skip in zip(tasks, skipped, strict=True)
     ]
     return {"codiff": codiff.__version__, "settings": asdict(settings), "seconds": seconds, "results": results}
@@ -151,4 +170,5 @@ def _tell_plan(pipe: CollaborativePipeline, settings: Settings, tasks: list[Task
         return
     images = sum(len(task.outputs.seeds) for task in todo)
     conditions = ", ".join(tasks[0].described) if len(tasks) == 1 else f"{len(todo)} lines"
-    tell(f"{images} {'image' if images == 1 else 'images'} of {conditions}: {settings}, on {pipe.device}")
+    steering = f", {told(tasks[0].request.bias)}" if len(tasks) == 1 and tasks[0].request.bias else ""
+    tell(f"{images} {'image' if images == 1 else 'images'} of {conditions}: {settings}{steering}, on {pipe.device}")

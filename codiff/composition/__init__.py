@@ -6,6 +6,7 @@ from codiff.composition.collaborative import Collaborative
 from codiff.composition.fixed import Blended, Mean, Weighted
 from codiff.composition.reweighting import cosine_decay, linear_decay, official_recipe, sharpened, strengthened
 from codiff.composition.rules import RULES, learned_rule, learned_rules, rule
+from codiff.composition.steering import InfluenceBias
 
 __all__ = [
     "RULES",
@@ -15,6 +16,7 @@ __all__ = [
     "Collaborative",
     "Composition",
     "GuidanceSum",
+    "InfluenceBias",
     "Influences",
     "Mean",
     "Reweight",

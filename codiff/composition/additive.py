@@ -53,7 +53,7 @@ class Additive(Composition):
                 f"{type(self).__name__} adds to the unconditional estimate: call guided(unconditional, scale) first"
             )
         avoided = {m: repeated(self.unconditional[m], len(latents)) for m in conditions}
-        influences = self.influences(latents, timestep, conditions)
+        influences = self.steered_influences(latents, timestep, conditions)
         shares = torch.stack(list(influences.values()))
         given = self._estimates(latents, timestep, conditions)
         base = self._estimates(latents, timestep, avoided)
@@ -88,5 +88,5 @@ class AdditiveCollaborative(Additive):
     def influences(self, latents: Tensor, timestep: Tensor, conditions: Conditions) -> Influences:
         if len(conditions) == 1:
             return dict.fromkeys(conditions, latents.new_ones(len(latents), 1, *latents.shape[2:]))
-        logits = predicted_logits(self.dynamic_diffusers, latents, timestep, conditions)
+        logits = predicted_logits(self.dynamic_diffusers, "softplus", latents, timestep, conditions)
         return {modality: softplus(value) for modality, value in logits.items()}

@@ -16,7 +16,8 @@ from codiff.guidance import Guidance
 
 Influences = dict[str, Tensor]
 Reweight = Callable[[Influences, Tensor], Influences]
-"""(influences, timesteps (batch,)) -> influences that still sum to 1; e.g. `official_recipe`, or a user's steering."""
+"""(influences (batch, 1, h, w), timesteps (batch,)) -> influences with the same sum at each pixel (1, but for rules
+that add); e.g. `official_recipe`, or `InfluenceBias`. One with an attribute `modalities` says of which it speaks."""
 
 
 class Composition(ABC):
@@ -30,6 +31,8 @@ class Composition(ABC):
 
     needs_unconditional: ClassVar[bool] = False
     """Whether the rule asks the collaborators without condition even at guidance scale 1."""
+
+    _reweights: tuple[Reweight, ...] = ()
 
     def __init__(self, collaborators: Mapping[str, Denoiser]) -> None:
         self.collaborators = collaborators
@@ -45,9 +48,29 @@ class Composition(ABC):
             InputError: no condition, or one that no collaborator takes.
         """
         check_modalities(conditions, self.collaborators)
-        influences = self.influences(latents, timestep, conditions)
+        influences = self.steered_influences(latents, timestep, conditions)
         estimates = {m: self.collaborators[m](latents, timestep, conditions).sample for m in conditions}
         return DenoiserOutput(torch.stack([influences[m] * estimates[m] for m in conditions]).sum(dim=0), influences)
+
+    def steered_influences(self, latents: Tensor, timestep: Tensor, conditions: Conditions) -> Influences:
+        """What the estimates are weighted with: `influences`, then all that `steered` was given, in its order."""
+        influences = self.influences(latents, timestep, conditions)
+        for reweight in self._reweights:
+            influences = reweight(influences, timestep)
+        return influences
+
+    def steered(self, reweight: Reweight) -> Self:
+        """The same rule with its influences changed by this function, after those of earlier calls.
+
+        Raises:
+            InputError: it speaks of a modality that no collaborator takes.
+        """
+        named = getattr(reweight, "modalities", ())
+        if named:
+            check_modalities(dict.fromkeys(named), self.collaborators)
+        steered = copy.copy(self)
+        steered._reweights = (*self._reweights, reweight)
+        return steered
 
     def guided(self, unconditional: Conditions, scale: float) -> Self:
         """The same rule over guided collaborators; the influences stay those of the conditions."""

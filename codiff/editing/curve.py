@@ -1,14 +1,16 @@
-"""The curve between obeying the target and keeping the person, drawn."""
+"""The search for a strength, drawn: the curve between obeying the target and keeping the person, and the images."""
 
 from __future__ import annotations
 
 import importlib.util
 import io
+from collections.abc import Sequence
 
 from PIL import Image
 
-from codiff.editing.strength import StrengthSearch, told
+from codiff.editing.strength import StrengthSearch, Trial, told
 from codiff.errors import InputError
+from codiff.figures import below, on_paper, strip, words
 
 
 def check_drawable() -> None:
@@ -52,3 +54,26 @@ def curve_picture(search: StrengthSearch, name: str) -> Image.Image:
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=110)
     return Image.open(drawn).convert("RGB")
+
+
+def trials_picture(search: StrengthSearch, photo: Image.Image, name: str) -> Image.Image:
+    """The photo and what each strength makes of it, with the scores; the choice is named."""
+    rows = [([photo, *_images(search.common)], ["before", *_captions(search.common, search.best)], f"By {name}")]
+    if search.varied:
+        rows.append((_images(search.varied), _captions(search.varied, search.best), "One modality's changed"))
+    note = "Obeys: mean agreement with the target. Keeps: identity. Both are of the judges, 1 is best."
+    column = below([strip(images, captions, title=title) for images, captions, title in rows], gap=12)
+    return on_paper(below([column, words(note, column.width, size=12)], gap=8))
+
+
+def _images(trials: Sequence[Trial]) -> list[Image.Image]:
+    return [trial.image for trial in trials]
+
+
+def _captions(trials: Sequence[Trial], best: Trial) -> list[str]:
+    """Strength and scores of each; the chosen one is named."""
+    chosen = {id(best): " (chosen)"}
+    return [
+        f"{told(trial.strengths)}: obeys {trial.obeys:.2f}, keeps {trial.identity:.2f}{chosen.get(id(trial), '')}"
+        for trial in trials
+    ]

@@ -68,10 +68,8 @@ def diffedit(
     given = None if region is None else read_region(region, picture_side(pipe))
     session = Session(pipe, image, conditions, sampling, generator)
     tokens = None if source is None else session.encoded(source)
-    if given is not None:
-        where = for_batch(given, session.batch).to(session.photo.latents.device)
-    else:
-        where = _enlarged(disagreement(session, tokens, draws) > threshold, picture_side(pipe))
+    where = _found(session, tokens, draws, threshold) if given is None else for_batch(given, session.batch)
+    where = where.to(session.photo.latents.device)
     inside = on_latents(where, session.photo.latents.shape)
     inversion = Inversion(session, tokens, strength, refinements=refinements, on_step=on_step)
 
@@ -118,6 +116,9 @@ def disagreement(session: Session, source: Mapping[str, Tensor] | None, draws: i
     return torch.where(most > 0, torch.minimum(total, most) / most.clamp_min(1e-12), total)
 
 
-def _enlarged(region: Tensor, side: int) -> Tensor:
+def _found(session: Session, source: Mapping[str, Tensor] | None, draws: int, threshold: float) -> Tensor:
+    """Where source and target disagree more than the threshold, somewhat grown: bool (batch, 1, side, side)."""
+    side = picture_side(session.pipe)
+    region = disagreement(session, source, draws) > threshold
     large = functional.interpolate(region.float(), size=(side, side), mode="nearest-exact") > 0.5
     return grown(large, round(_GROWN * side))

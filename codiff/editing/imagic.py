@@ -70,19 +70,13 @@ def imagic(
     if learned is not None and learning is not None:
         raise InputError("give either how to learn or what was learned: a learned edit knows its settings")
     session = Session(pipe, image, conditions, sampling, generator, latents)
-    known = _begun(session, learning, learned)
-    learner = Learner(pipe, known, session.photo.latents[:1], session.composition())
-    try:
-        if not known.finished:
-            learner.run(on_learning)
-    finally:
-        if save_to is not None:
-            known.save(save_to)
-    composition = over(session.composition(), learner.denoisers)
+    learner = _learned(session, _begun(session, learning, learned), save_to, on_learning)
+    composition, known = over(session.composition(), learner.denoisers), learner.learned
     optimised = session.expanded(_on_device({m: known.tokens[m] for m in session.target}, session.photo.latents))
     begin = session.noise()
     if start == INVERSION:
-        begin = Inversion(session, optimised, 1.0, composition=composition, refinements=1).start
+        way = Inversion(session, optimised, 1.0, composition=composition, refinements=1, on_step=on_step)
+        begin = way.start
     result = session.sample(
         begin * session.scheduler.init_noise_sigma,
         composition=composition,
@@ -125,6 +119,18 @@ def _begun(session: Session, learning: Learning | None, learned: Learned | str |
     known = learned if isinstance(learned, Learned) else Learned.load(learned)
     known.check(pipe, photo, session.target)
     return known
+
+
+def _learned(session: Session, known: Learned, save_to: str | Path | None, on_learning: OnLearning | None) -> Learner:
+    """The learner after all steps; what it learned is saved, whatever ends it."""
+    learner = Learner(session.pipe, known, session.photo.latents[:1], session.composition())
+    try:
+        if not known.finished:
+            learner.run(on_learning)
+    finally:
+        if save_to is not None:
+            known.save(save_to)
+    return learner
 
 
 def _alphas(alpha: float | Mapping[str, float], conditions: Mapping[str, Any]) -> dict[str, float]:

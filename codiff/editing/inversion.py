@@ -32,6 +32,7 @@ class Inversion:
         strength: share of the schedule, from 0 to 1.
         composition: rule to ask; None for the session's.
         refinements: iterations of each step, each of which asks the model once more.
+        on_step: called after each step of the way in, and of `retraced`.
 
     Attributes:
         path: latents (batch, channels, h, w) from the picture's own to the noisiest, one more than steps.
@@ -50,7 +51,7 @@ class Inversion:
         refinements: int = REFINEMENTS,
         on_step: OnStep | None = None,
     ) -> None:
-        self._session = session
+        self._session, self._on_step = session, on_step
         steps = session.sampling.num_inference_steps
         self._begin = first_step(steps, strength)
         self._denoiser, self._tokens = unguided(session, source, composition)
@@ -61,8 +62,7 @@ class Inversion:
 
         def after(step: Step) -> Tensor:
             self.path.append(self._refined(step, out, refinements))
-            if on_step is not None:
-                on_step(step)
+            self._told(step)
             return self.path[-1]
 
         if len(scheduler.timesteps):
@@ -81,7 +81,11 @@ class Inversion:
 
     def retraced(self) -> Tensor:
         """What the same conditions decode of the noise: the picture's latents again, but for the error."""
-        return sample(self._denoiser, self.way_out, self.start, self._tokens)
+        return sample(self._denoiser, self.way_out, self.start, self._tokens, on_step=self._told)
+
+    def _told(self, step: Step) -> None:
+        if self._on_step is not None:
+            self._on_step(step)
 
     def _refined(self, step: Step, out: Any, refinements: int) -> Tensor:
         """x with x + (x_before - DDIM(x)) = x, where DDIM is one step of the way out."""

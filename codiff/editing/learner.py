@@ -49,7 +49,7 @@ class Learner:
         composition: Composition,
         draw: Draw | None = None,
     ) -> None:
-        if pipe._offload_device is not None:
+        if pipe.is_offloaded:
             raise InputError("imagic trains, so the model cannot be offloaded; move it to one device with pipe.to(...)")
         self.learned, self.latents, self.composition = learned, latents, composition
         self.draw = draw or self._drawn

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from codiff.composition import Composition, check_modalities, learned_rule, rule
+from codiff.composition import Composition, check_modalities
 from codiff.denoiser import Conditions, Denoiser
 from codiff.editing.edit import OnStep, Sampling
 from codiff.editing.photo import Photo, read_photo
@@ -46,13 +46,13 @@ class Session:
     ) -> None:
         check_modalities(conditions, pipe.collaborators)
         self.pipe, self.sampling = pipe, sampling
-        self.scheduler = pipe._scheduler_copy(sampling.num_inference_steps)
+        self.scheduler = pipe.scheduler_for(sampling.num_inference_steps)
         photo = read_photo(pipe, image)
-        tokens = pipe._encode(dict(conditions))
-        self.sources = pipe._sources({**tokens, "photo": photo.latents}, generator, latents)
+        tokens = pipe.encode_conditions(conditions)
+        self.sources = pipe.generators_for({**tokens, "photo": photo.latents}, generator, latents)
         self.photo: Photo = photo.expanded(self.batch)
         self.target = self.expanded(tokens)
-        self.step_kwargs = pipe._step_kwargs(self.scheduler, sampling.eta, self.sources)
+        self.step_kwargs = pipe.step_kwargs(self.scheduler, sampling.eta, self.sources)
         self._latents = latents
 
     @property
@@ -80,16 +80,15 @@ class Session:
             InputError: a condition is wrong, or of a modality that the model lacks.
         """
         check_modalities(conditions, self.pipe.collaborators)
-        return self.expanded(self.pipe._encode(dict(conditions)))
+        return self.expanded(self.pipe.encode_conditions(conditions))
 
     def noise(self) -> Tensor:
         """The given latents, or the generators' noise: (batch, channels, h, w) of unit variance."""
-        return self.pipe._start(self.sources, self._latents)
+        return self.pipe.initial_noise(self.sources, self._latents)
 
     def composition(self) -> Composition:
         """The sampling's rule, or what the dynamic diffusers were trained for."""
-        diffusers = self.pipe.dynamic_diffusers or {}
-        return self.sampling.composition or rule(learned_rule(diffusers), self.pipe.collaborators, diffusers)
+        return self.sampling.composition or self.pipe.learned_composition()
 
     def guided(self, composition: Composition, tokens: Conditions, scale: float | None = None) -> Denoiser:
         """A composition that asks the collaborators for these tokens with guidance; the sampling's scale without."""
@@ -133,8 +132,7 @@ class Session:
     def decode(self, latents: Tensor) -> list[Image.Image]:
         """Pictures of latents."""
         pictures: list[Image.Image] = self.pipe.decode(latents)
-        for hook in self.pipe._all_hooks:
-            hook.offload()
+        self.pipe.maybe_free_model_hooks()
         return pictures
 
 

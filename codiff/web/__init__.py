@@ -1,0 +1,1 @@
+"""The web page: what people paint and write goes to the pipeline, pictures and what led to them come back."""

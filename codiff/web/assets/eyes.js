@@ -1,0 +1,129 @@
+// A photo on which two eyes are marked: by pointer, or by keyboard alone. The value: up to two places, each as shares of
+// the photo's width and height. Runs as the body of a function (element, trigger, props, server, upload, watch).
+"use strict";
+const MOST = 2;
+const USUAL = [
+  [0.4, 0.4],
+  [0.6, 0.4],
+];
+const STEP = 0.004; // of the photo, for one press of an arrow key
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const uid = Math.random().toString(36).slice(2, 10);
+
+const make = (tag, attributes = {}, ...children) => {
+  const node = document.createElement(tag);
+  for (const [name, given] of Object.entries(attributes)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), given);
+    else if (given === true) node.setAttribute(name, "");
+    else if (given !== false && given !== null) node.setAttribute(name, given);
+  }
+  node.append(...children);
+  return node;
+};
+
+const image = make("img", { alt: "Your photo", draggable: "false" });
+const photo = make("div", { class: "photo", hidden: true }, image);
+const empty = make("p", { class: "empty" }, "Your photo appears here.");
+const put = make("button", { type: "button", onclick: () => change(USUAL.map((place) => [...place]), 0) }, "Mark the eyes");
+const drop = make("button", { type: "button", onclick: () => change([]) }, "Remove the marks");
+const keys = make("p", { class: "keys", id: `keys-${uid}` }, "Arrow keys move a mark, with Shift in large steps.");
+element
+  .querySelector(".eyes")
+  .replaceChildren(make("div", { class: "place" }, photo, empty), make("div", { class: "acts" }, put, drop), keys);
+
+let places = [];
+let sent = "";
+let timer = 0;
+
+const within = (share) => Math.min(1, Math.max(0, share));
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
+const tell = () => {
+  const text = JSON.stringify(places);
+  if (text === sent) return;
+  sent = text;
+  props.value = places.map((place) => [...place]);
+  trigger("input");
+};
+
+const tellSoon = () => {
+  clearTimeout(timer);
+  timer = setTimeout(tell, 350);
+};
+
+const show = () => {
+  const marks = [...photo.querySelectorAll(".mark")];
+  marks.slice(places.length).forEach((mark) => mark.remove());
+  places.forEach(([x, y], index) => {
+    const mark = marks[index] ?? photo.appendChild(newMark(index));
+    mark.style.left = `${100 * x}%`;
+    mark.style.top = `${100 * y}%`;
+    mark.setAttribute("aria-label", `Eye ${index + 1}: ${percent(x)} from the left, ${percent(y)} from the top`);
+  });
+  put.disabled = photo.hidden || places.length === MOST;
+  drop.disabled = photo.hidden || places.length === 0;
+};
+
+const change = (next, focused = null) => {
+  places = next;
+  show();
+  if (focused !== null) photo.querySelectorAll(".mark")[focused]?.focus();
+  tell();
+};
+
+const at = (event) => {
+  const box = image.getBoundingClientRect();
+  return [within((event.clientX - box.left) / box.width), within((event.clientY - box.top) / box.height)];
+};
+
+function newMark(index) {
+  const mark = make("button", { type: "button", class: "mark", "aria-describedby": `keys-${uid}` });
+  mark.addEventListener("pointerdown", (event) => {
+    mark.setPointerCapture(event.pointerId);
+    event.stopPropagation();
+  });
+  mark.addEventListener("pointermove", (event) => {
+    if (!mark.hasPointerCapture(event.pointerId)) return;
+    places[index] = at(event);
+    show();
+  });
+  mark.addEventListener("pointerup", tell);
+  mark.addEventListener("click", (event) => event.stopPropagation());
+  mark.addEventListener("keydown", (event) => {
+    const way = ARROWS[event.key];
+    if (!way) return;
+    event.preventDefault();
+    const step = STEP * (event.shiftKey ? 10 : 1);
+    places[index] = [within(places[index][0] + way[0] * step), within(places[index][1] + way[1] * step)];
+    show();
+    tellSoon();
+  });
+  return mark;
+}
+
+const distance = ([x, y], [u, v]) => Math.hypot((x - u) * image.naturalWidth, (y - v) * image.naturalHeight);
+
+photo.addEventListener("click", (event) => {
+  const place = at(event);
+  if (places.length < MOST) change([...places, place]);
+  else {
+    const nearest = distance(places[0], place) <= distance(places[1], place) ? 0 : 1;
+    change(places.map((old, index) => (index === nearest ? place : old)));
+  }
+});
+
+const take = () => {
+  photo.hidden = !props.picture;
+  empty.hidden = !photo.hidden;
+  if (props.picture) image.src = props.picture;
+  const given = Array.isArray(props.value) ? props.value : [];
+  places = given.slice(0, MOST).map((place) => [...place]);
+  sent = JSON.stringify(places);
+  show();
+};
+
+watch("value", () => {
+  if (JSON.stringify(props.value ?? []) !== sent) take();
+});
+watch("picture", take);
+take();

@@ -1,0 +1,174 @@
+"""From a checked request to pictures: sampled in a worker's thread, told of step by step, written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from codiff.cli.drawing import Settings, tensor_digest
+from codiff.cli.outputs import Outputs, Signer, save_png, slug
+from codiff.cli.steering import recorded
+from codiff.composition import Composition, InfluenceBias, rule
+from codiff.evaluation.disagreement import Listener, disagreement
+from codiff.pipeline import CollaborativePipeline, CollaborativePipelineOutput, generators
+from codiff.web.condition_kinds import Words, kind_of
+from codiff.web.exports import metadata
+from codiff.web.previews import Previews
+from codiff.web.request import Checked
+from codiff.web.runs import Run
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to draw a request.
+
+    Attributes:
+        caption: of its pictures.
+        composition: name of the rule.
+        modalities: that take part.
+        steered: whether the request's bias holds.
+    """
+
+    caption: str
+    composition: str
+    modalities: tuple[str, ...]
+    steered: bool = True
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Pictures of one way.
+
+    Attributes:
+        way: which.
+        settings, bias, digest: what determines them.
+        output: pictures and influences.
+        conflict: `disagreement` of the collaborators, (steps, batch, h, w); None where there is one alone.
+        timesteps: of the sampling.
+    """
+
+    way: Way
+    settings: Settings
+    bias: InfluenceBias | None
+    digest: str
+    output: CollaborativePipelineOutput
+    conflict: Tensor | None
+    timesteps: list[float]
+
+
+def composed(pipe: CollaborativePipeline, name: str, bias: InfluenceBias | None) -> Composition:
+    """The rule of this name, steered."""
+    composition = rule(name, pipe.collaborators, pipe.dynamic_diffusers or {})
+    return composition if bias is None else composition.steered(bias)
+
+
+def request_digest(settings: Settings, inputs: Mapping[str, Tensor], bias: InfluenceBias | None) -> str:
+    """SHA-256 of all that determines pictures but their seed, as `codiff generate` computes it.
+
+    Args:
+        settings: of model and sampling.
+        inputs: modality -> what its encoder reads.
+        bias: steering.
+    """
+    read = {modality: tensor_digest(value) for modality, value in inputs.items()}
+    parts = [asdict(settings), read] if bias is None else [asdict(settings), read, recorded(bias)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def draw_ways(run: Run, pipe: CollaborativePipeline, checked: Checked, ways: Sequence[Way], count: int) -> list[Drawn]:
+    """The pictures of all ways, from the same noise.
+
+    Args:
+        run: what is told of the steps.
+        pipe: with the request's scheduler.
+        count: pictures of each way.
+    """
+    progress = _Progress(run, pipe, checked.settings.steps * len(ways))
+    return [_draw_way(progress, pipe, checked, way, count) for way in ways]
+
+
+class _Progress:
+    """Tells a run of the steps of all ways, with previews."""
+
+    def __init__(self, run: Run, pipe: CollaborativePipeline, steps: int) -> None:
+        self._run, self._previews, self._steps = run, Previews(pipe), steps
+        self._timesteps: list[float] = []
+        run.step(0, steps)
+
+    def last_timesteps(self, count: int) -> list[float]:
+        """Of the last `count` steps."""
+        return self._timesteps[-count:]
+
+    def __call__(self, _pipe: Any, _step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> None:
+        self._run.checkpoint()
+        self._timesteps.append(float(timestep))
+        self._run.step(len(self._timesteps), self._steps, self._previews.of(tensors["prediction"]))
+
+
+def _draw_way(progress: _Progress, pipe: CollaborativePipeline, checked: Checked, way: Way, count: int) -> Drawn:
+    settings = replace(checked.settings, composition=way.composition)
+    several = len(way.modalities) > 1
+    bias = checked.request.bias if way.steered and several else None
+    listener = Listener(pipe.scheduler)
+    composition = composed(pipe, way.composition, bias)
+    output = pipe(
+        {modality: checked.request.conditions[modality] for modality in way.modalities},
+        num_inference_steps=settings.steps,
+        composition=listener.hearing(composition) if several else composition,
+        guidance_scale=settings.guidance,
+        eta=settings.eta,
+        generator=generators(checked.request.seed, count),
+        callback_on_step_end=progress,
+        callback_on_step_end_tensor_inputs=("latents", "prediction"),
+        return_influences=True,
+    )
+    digest = request_digest(settings, {modality: checked.inputs[modality] for modality in way.modalities}, bias)
+    heard = output.influences if several else None
+    conflict = None if heard is None else disagreement(heard, listener.foreseen)
+    return Drawn(way, settings, bias, digest, output, conflict, progress.last_timesteps(settings.steps))
+
+
+def write_pictures(
+    folder: Path, pipe: CollaborativePipeline, checked: Checked, drawn: Sequence[Drawn], signer: Signer | None
+) -> list[Path]:
+    """All pictures as PNG files with metadata, as `codiff generate` names, writes and signs them."""
+    paths = []
+    for each in drawn:
+        conditions = {modality: checked.request.conditions[modality] for modality in each.way.modalities}
+        seeds = range(checked.request.seed, checked.request.seed + len(each.output.images))
+        outputs = Outputs(folder, _name(pipe, conditions), each.digest, seeds)
+        told = metadata(pipe, conditions, checked.described, each.settings, each.bias, each.digest)
+        for seed, picture in zip(seeds, each.output.images, strict=True):
+            save_png(picture, outputs.image(seed), {"seed": seed, **told}, signer)
+            paths.append(outputs.image(seed))
+    return paths
+
+
+def captions(checked: Checked, drawn: Sequence[Drawn]) -> list[str]:
+    """One for each picture: the way where there are several, the seed where there are several or one way alone."""
+    told = []
+    for each in drawn:
+        count = len(each.output.images)
+        seeds = [f"seed {checked.request.seed + number}" for number in range(count)]
+        of_the_way = [each.way.caption] if count == 1 else [f"{each.way.caption}, {seed}" for seed in seeds]
+        told += seeds if len(drawn) == 1 else of_the_way
+    return told
+
+
+def pictures_of(drawn: Sequence[Drawn]) -> list[Image.Image]:
+    """All of them, way by way."""
+    return [picture for each in drawn for picture in each.output.images]
+
+
+def _name(pipe: CollaborativePipeline, conditions: Mapping[str, Any]) -> str:
+    """A slug of the first condition's words, or of its modality."""
+    modality, plain = next(iter(conditions.items()))
+    words = isinstance(kind_of(pipe.collaborators[modality].encoder), Words)
+    return slug(plain if words else modality) or slug(modality) or "image"

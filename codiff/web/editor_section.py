@@ -1,0 +1,161 @@
+"""The part of the form that says how a photo is edited: the editor, its strength, and what it must know besides."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import gradio as gr
+
+from codiff.editing.editors import EDITORS, Editor
+from codiff.errors import InputError
+from codiff.web.condition_inputs import QUIET, Data
+from codiff.web.condition_kinds import Words, kind_of
+from codiff.web.edit_request import DEFAULT_EDITOR, FULL, QUICK
+from codiff.web.edits import Edits
+from codiff.web.error_lines import ErrorLines, Updates
+from codiff.web.field_error import FieldError
+from codiff.web.painter import Brush, painter
+from codiff.web.painting import AS_LEARNED, RAISED, STEERING, steering_of
+
+_STEP = 0.05
+_NAMES = {
+    "sdedit": "SDEdit",
+    "blended": "Blended",
+    "ddim-inversion": "DDIM inversion",
+    "diffedit": "DiffEdit",
+    "imagic": "Imagic",
+}
+"""In the order of how quickly they are understood; editors that are missing here follow by their own names."""
+
+
+class EditorSection:
+    """Put on the page by `place`, and then `place_region`.
+
+    Args:
+        edits: what edits.
+        errors: gets a line for each input.
+        form: its name, which begins all ids.
+    """
+
+    def __init__(self, edits: Edits, errors: ErrorLines, form: str) -> None:
+        self._edits, self._errors, self._form = edits, errors, form
+        self._sources: dict[str, gr.Textbox] = {}
+
+    def place(self) -> None:
+        """All but the region, here on the page."""
+        with gr.Column(elem_classes="condition"):
+            order = [*_NAMES, *(name for name in EDITORS if name not in _NAMES)]
+            self._editor = gr.Radio(
+                [(_NAMES.get(name, name), name) for name in order], value=DEFAULT_EDITOR, label="Editor",
+                elem_id=f"{self._form}-editor",
+            )  # fmt: skip
+            self.purpose = gr.HTML(self._purpose(DEFAULT_EDITOR), elem_id=f"{self._form}-purpose", padding=False)
+            self._errors.place("editor")
+            self._place_strength(EDITORS[DEFAULT_EDITOR])
+            self._place_learning()
+            self._place_sources()
+        self._auto.change(lambda on: gr.update(interactive=not on), self._auto, self._strength, **QUIET)
+
+    def place_region(self) -> None:
+        """Where an editor may change the photo, here on the page; seen for editors that want to know."""
+        with gr.Column(elem_classes="condition", visible=False, elem_id=f"{self._form}-region") as self.region_box:
+            gr.Markdown(
+                "**Where it may change**: paint over the part; without, it is where you repaint the mask, or what "
+                "DiffEdit finds by itself.", elem_classes="lead",
+            )  # fmt: skip
+            brushes = [Brush("May change", RAISED, chosen=True), Brush("Stays", AS_LEARNED)]
+            self.region = painter(
+                "Where it may change", STEERING, brushes, blank=AS_LEARNED, clear=AS_LEARNED, size=32,
+                elem_id=f"{self._form}-region-value",
+            )  # fmt: skip
+            self._errors.place("region")
+        shown = [self.purpose, self._strength, self._learns, self._told, self.region_box]
+        self._editor.change(self._switched, self._editor, shown, **QUIET)
+
+    @property
+    def components(self) -> list[Any]:
+        """All inputs."""
+        return [self._editor, self._strength, self._auto, self._learning, self.region, *self._sources.values()]
+
+    def given(self, data: Data) -> dict[str, Any]:
+        """Arguments of an `EditRequest`, unchecked.
+
+        Raises:
+            FieldError: of "region".
+        """
+        try:
+            painted = steering_of(data[self.region])
+        except InputError as error:
+            raise FieldError("region", str(error)) from error
+        return {
+            "editor": data[self._editor],
+            "strength": None if data[self._auto] else data[self._strength],
+            "learning": data[self._learning],
+            "region": None if painted is None else painted > 0,
+            "source": {modality: words for modality, box in self._sources.items() if (words := data[box])},
+        }
+
+    def timed(self, editor: str) -> Updates:
+        """Updates after an edit, whose time is known now."""
+        return {self.purpose: self._purpose(editor)}
+
+    def _place_strength(self, editor: Editor) -> None:
+        self._strength = gr.Slider(
+            **_range(editor), step=_STEP, elem_id=f"{self._form}-strength", interactive=True,
+            info="Low keeps the photo, high follows what you ask for.",
+        )  # fmt: skip
+        judged = self._edits.engine.evaluators is not None
+        self._auto = gr.Checkbox(
+            False, label="Find the strength", visible=judged, container=False, elem_id=f"{self._form}-auto",
+            info="Tries several, and takes the one where obeying costs least of the person; takes some times longer.",
+        )  # fmt: skip
+        self._errors.place("strength")
+
+    def _place_learning(self) -> None:
+        quick, full = (self._edits.learnings[name] for name in (QUICK, FULL))
+        steps = {name: each.token_steps + each.model_steps for name, each in ((QUICK, quick), (FULL, full))}
+        with gr.Column(visible=False) as self._learns:
+            self._learning = gr.Radio(
+                [(f"Quick ({steps[QUICK]} steps)", QUICK), (f"Thorough ({steps[FULL]} steps)", FULL)], value=QUICK,
+                label="Learning", elem_id=f"{self._form}-learning",
+                info="Steps for each of caption, mask and so on. Thorough keeps more of the person. What was learned "
+                "is used again for every other edit of the same photo.",
+            )  # fmt: skip
+            self._errors.place("learning")
+
+    def _place_sources(self) -> None:
+        pipe = self._edits.engine.pipe
+        with gr.Column(visible=False) as self._told:
+            for modality in pipe.modalities:
+                if isinstance(kind_of(pipe.collaborators[modality].encoder), Words):
+                    self._sources[modality] = gr.Textbox(
+                        "", label="What the photo shows now", max_length=self._edits.engine.limits.text,
+                        info="If you like: the editor then knows better what to change.",
+                        elem_id=f"{self._form}-source-{modality}",
+                    )  # fmt: skip
+            self._errors.place("source")
+
+    def _switched(self, name: str) -> tuple[Any, ...]:
+        editor = EDITORS.get(name, EDITORS[DEFAULT_EDITOR])
+        return (
+            self._purpose(name),
+            gr.update(**_range(editor)),
+            gr.update(visible=editor.learns),
+            gr.update(visible="source" in editor.takes and bool(self._sources)),
+            gr.update(visible="region" in editor.takes),
+        )
+
+    def _purpose(self, name: str) -> str:
+        if name not in EDITORS:
+            return ""
+        return f"<p>{html.escape(EDITORS[name].purpose)} {html.escape(self._edits.times.told(name))}</p>"
+
+
+def _range(editor: Editor) -> dict[str, Any]:
+    return {
+        "minimum": editor.low,
+        "maximum": editor.high,
+        "value": editor.default,
+        "label": editor.strength.capitalize(),
+    }

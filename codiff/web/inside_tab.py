@@ -1,0 +1,164 @@
+"""The tab that shows who decided what: influences over the steps, disagreement, and other ways from the same noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import gradio as gr
+
+from codiff.figures import colours_of
+from codiff.web.condition_inputs import QUIET
+from codiff.web.engine import Engine, Result
+from codiff.web.error_lines import ErrorLines, Updates
+from codiff.web.field_error import RUN, FieldError
+from codiff.web.generate_tab import GenerateTab, work_event
+from codiff.web.inside import conflict_maps, influence_curve, influence_maps, overlaid_influences
+from codiff.web.parts import drawn_figures, figures, how_far, progress_line, told
+from codiff.web.runs import Done
+from codiff.web.settings_section import hinted
+from codiff.web.storage import Storage
+
+FORM = "inside"
+_NOTHING = "Generate a picture first: then you see here which model decided what."
+
+
+class InsideTab:
+    """The tab, here on the page.
+
+    Args:
+        engine: what draws.
+        storage: where pictures go that are drawn for comparison.
+        generate: whose results are looked into.
+    """
+
+    def __init__(self, engine: Engine, storage: Storage, generate: GenerateTab) -> None:
+        self._engine, self._storage, self._generate = engine, storage, generate
+        self._colours = colours_of(engine.pipe.modalities)
+        self._errors = ErrorLines(FORM)
+        with gr.Row(elem_classes="insight"):
+            with gr.Column(elem_classes="watch"):
+                self._place_influences()
+            with gr.Column(elem_classes="ponder"):
+                self._place_others()
+        self._wire()
+
+    def _place_influences(self) -> None:
+        gr.Markdown(
+            "### Who decides where\nAt each step every model says what it would change, and its *influence* says how "
+            "much of that is done, for each place. Influences share 100%.",
+            elem_classes="section",
+        )
+        self._step = gr.Slider(
+            0, 1, 0, step=1, label="Step", info="0 shows the mean of all steps; 1 is the first, where all is noise.",
+            buttons=[], **hinted(FORM, "step"),
+        )  # fmt: skip
+        self._picture = gr.Radio([], label="Picture", visible=False, elem_id=f"{FORM}-picture")
+        self._overlays = figures("Influence over the picture", _NOTHING, elem_id=f"{FORM}-overlays")
+        self._maps = figures("Influence", skipped=1, elem_id=f"{FORM}-maps")
+
+    def _place_others(self) -> None:
+        gr.Markdown("### When\nThe mean of each map, step by step.", elem_classes="section")
+        self._curve = figures("Mean influence over the steps", _NOTHING, columns=1, elem_id=f"{FORM}-curve")
+        gr.Markdown(
+            "### Where they disagree\nHow far apart the pictures are that the models foresee at this step.",
+            elem_classes="section",
+        )
+        self._conflict = figures(
+            "Disagreement", "One model alone has nobody to disagree with.", elem_id=f"{FORM}-conflict"
+        )
+        gr.Markdown(
+            "### From the same noise\nThe picture as it was made, as the plain mean of the models, and as each of "
+            "them alone makes it.",
+            elem_classes="section",
+        )
+        with gr.Row(elem_classes="compare"):
+            self._compare = gr.Button("Compare", variant="primary", interactive=False, elem_id=f"{FORM}-compare")
+            self._cancel = gr.Button("Cancel", interactive=False, elem_id=f"{FORM}-cancel")
+        self._progress = progress_line(elem_id=f"{FORM}-progress")
+        self._errors.place(RUN)
+        self._ways = figures("From the same noise", "Nothing is compared yet.", elem_id=f"{FORM}-ways")
+        self._archive = gr.DownloadButton(
+            "All (zip)", size="sm", interactive=False, elem_classes="filler", elem_id=f"{FORM}-archive"
+        )
+
+    def _wire(self) -> None:
+        result = self._generate.result
+        shown = [self._overlays, self._maps, self._curve, self._conflict]
+        looked = [result, self._step, self._picture]
+        self._generate.drawn.success(self._opened, result, [self._step, self._picture, self._compare, *shown], **QUIET)
+        gr.on([self._step.input, self._picture.input], self._looked, looked, shown, trigger_mode="always_last", **QUIET)
+        chosen = self._generate.chosen.change(lambda place: place, self._generate.chosen, self._picture, **QUIET)
+        chosen.then(self._looked, looked, shown, **QUIET)
+        compared = self._compare.click(
+            self._compared, result, [*self._errors.components, self._progress, self._ways, self._archive, self._cancel],
+            trigger_mode="once", api_visibility="private", **work_event(self._engine),
+        )  # fmt: skip
+        self._cancel.click(self._stop, None, [self._progress, self._cancel], cancels=[compared], **QUIET)
+
+    def _opened(self, result: Result | None) -> Updates:
+        """A new result: all its steps together, its first picture."""
+        if result is None:
+            return {self._step: gr.skip()}
+        choices = [(caption, place) for place, caption in enumerate(result.captions)]
+        return {
+            self._step: gr.update(maximum=max(1, len(result.timesteps)), value=0),
+            self._picture: gr.update(choices=choices, value=0, visible=len(choices) > 1),
+            self._compare: gr.update(interactive=True),
+            **self._looked(result, 0, 0),
+        }
+
+    def _looked(self, result: Result | None, step: float | None, picture: int | None) -> Updates:
+        """The figures of one step, counted from 1, or with 0 of all together."""
+        if result is None or result.influences is None:
+            return {self._overlays: []}
+        place = picture if picture is not None and 0 <= picture < len(result.images) else 0
+        at = None if not step else min(max(int(step), 1), len(result.timesteps)) - 1
+        image, influences, colours = result.images[place], result.influences, self._colours
+        conflict = {} if result.conflict is None else conflict_maps(result.conflict, image, place, at)
+        curve = influence_curve(influences, colours, place, at)
+        return {
+            self._overlays: drawn_figures(overlaid_influences(image, influences, colours, place, at)),
+            self._maps: drawn_figures(influence_maps(influences, colours, place, at)),
+            self._curve: drawn_figures({self._caption(result, at): curve}),
+            self._conflict: drawn_figures(conflict),
+        }
+
+    def _caption(self, result: Result, at: int | None) -> str:
+        if at is None:
+            return "all steps"
+        return f"step {at + 1} of {len(result.timesteps)}, at timestep {result.timesteps[at]:.0f} of the noise"
+
+    def _compared(self, result: Result | None, request: gr.Request) -> Iterator[Updates]:
+        """Updates while the same request is drawn in other ways."""
+        idle = {self._cancel: gr.update(interactive=False)}
+        if result is None:
+            yield {**idle, self._progress: told(_NOTHING)}
+            return
+        try:
+            yield {
+                **self._errors.cleared(),
+                self._cancel: gr.update(interactive=True),
+                self._progress: told("Starting"),
+            }
+            session = self._storage.session(request.session_hash)
+            with closing(self._engine.compare(result.checked, session)) as events:
+                for event in events:
+                    if isinstance(event, Done):
+                        yield {**idle, **self._ways_of(event.result)}
+                    else:
+                        yield {self._progress: how_far(event)}
+        except FieldError as error:
+            yield {**idle, **self._errors.shown(error), self._progress: told()}
+
+    def _ways_of(self, result: Result) -> Updates:
+        return {
+            self._progress: told(f"{len(result.images)} ways in {result.seconds:.0f} s", 1.0),
+            self._ways: drawn_figures(dict(zip(result.captions, result.images, strict=True))),
+            self._archive: gr.update(value=str(result.archive_path), interactive=True),
+        }
+
+    def _stop(self, request: gr.Request) -> tuple[Any, Any]:
+        self._engine.workers.stop(self._storage.session(request.session_hash).name)
+        return told("Stopped"), gr.update(interactive=False)

@@ -1,0 +1,249 @@
+"""Requests as JSON and back: one file restores everything, to the same picture."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+import codiff
+from codiff.cli.outputs import METADATA_KEY
+from codiff.cli.requests import MOST_SEED
+from codiff.composition import InfluenceBias
+from codiff.errors import InputError
+from codiff.pipeline import CollaborativePipeline
+from codiff.web.condition_kinds import Words, kind_of
+from codiff.web.field_error import FieldError
+from codiff.web.limits import Limits
+from codiff.web.request import Checked, Request
+
+FIELD = "record"
+_VERSION = 1
+_PNG = b"\x89PNG\r\n\x1a\n"
+_Name = Annotated[str, Field(max_length=200)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Condition(_Strict):
+    kind: Literal["words", "labels", "drawing", "file"]
+    data: str
+
+
+class _Bias(_Strict):
+    strengths: dict[_Name, _Finite] = {}
+    maps: dict[_Name, str] = {}
+    curves: dict[_Name, list[tuple[_Finite, _Finite]]] = {}
+    timesteps: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+
+
+class _Record(_Strict):
+    """The form of a record; `codiff_record` is its version."""
+
+    codiff_record: Literal[1]
+    codiff: _Name
+    model: _Name
+    weights: _Name
+    conditions: Annotated[dict[_Name, _Condition], Field(min_length=1, max_length=100)]
+    seed: Annotated[int, Field(ge=0, le=MOST_SEED)]
+    count: int
+    steps: int
+    scheduler: _Name | None
+    guidance: _Finite | None
+    composition: _Name | None
+    bias: _Bias | None = None
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A request from a record; it is still to be checked.
+
+    Attributes:
+        request: what was asked for.
+        notes: why the pictures will not be the same, for people.
+    """
+
+    request: Request
+    notes: tuple[str, ...] = ()
+
+
+def record_of(pipe: CollaborativePipeline, checked: Checked) -> dict[str, Any]:
+    """The record of a checked request, as JSON can hold it."""
+    request, settings = checked.request, checked.settings
+    stored = {}
+    for modality, plain in request.conditions.items():
+        kind = kind_of(pipe.collaborators[modality].encoder)
+        stored[modality] = {"kind": kind.name, "data": kind.stored(plain)}
+    return {
+        "codiff_record": _VERSION,
+        "codiff": codiff.__version__,
+        "model": settings.model,
+        "weights": settings.weights,
+        "seed": request.seed,
+        "count": request.count,
+        "steps": settings.steps,
+        "scheduler": settings.scheduler,
+        "guidance": settings.guidance,
+        "composition": settings.composition,
+        "conditions": stored,
+        "bias": None if request.bias is None else stored_bias(request.bias),
+    }
+
+
+def restored(
+    content: bytes | str, pipe: CollaborativePipeline, limits: Limits, *, model: str, weights: str
+) -> Restored:
+    """The request in a record that somebody sent, or what a picture of ours tells of it.
+
+    Args:
+        content: a JSON file, or a PNG with codiff's metadata.
+        pipe: for which it is meant.
+        model, weights: of that pipeline, as records call them.
+
+    Raises:
+        FieldError: of "record": too large, no record, or one that this model cannot take.
+    """
+    data = content.encode(errors="replace") if isinstance(content, str) else content
+    if len(data) > limits.record_bytes:
+        raise FieldError(FIELD, f"{len(data) / 2**20:.0f} MiB are too many; no record is that large")
+    if data.startswith(_PNG):
+        return _from_picture(data, pipe, limits)
+    record = _parsed(data)
+    try:
+        conditions = {modality: _condition(pipe, modality, each) for modality, each in record.conditions.items()}
+        bias = None if record.bias is None else _restored_bias(record.bias, limits)
+    except InputError as error:
+        raise FieldError(FIELD, f"this record cannot be used: {error}") from error
+    request = Request(
+        conditions,
+        seed=record.seed,
+        count=record.count,
+        steps=record.steps,
+        scheduler=record.scheduler,
+        guidance=record.guidance,
+        composition=record.composition,
+        bias=bias,
+    )
+    return Restored(request, _other_model(record.model, record.weights, model, weights))
+
+
+def _parsed(data: bytes) -> _Record:
+    try:
+        return _Record.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        where = f" at {place[:100]}" if place else ""
+        raise FieldError(
+            FIELD, f"this is not a record of codiff ({first['msg'][:200]}{where}); load the JSON file that came with "
+            "a picture",
+        ) from error  # fmt: skip
+
+
+def _condition(pipe: CollaborativePipeline, modality: str, stored: _Condition) -> Any:
+    if modality not in pipe.modalities:
+        raise InputError(f"it has a condition {modality[:40]!r}, and this model takes {', '.join(pipe.modalities)}")
+    kind = kind_of(pipe.collaborators[modality].encoder)
+    if stored.kind != kind.name:
+        raise InputError(f"its {modality} is of the kind {stored.kind}, and this model takes {kind.name}")
+    try:
+        return kind.restored(stored.data)
+    except InputError as error:
+        raise InputError(f"{modality}: {error}") from error
+
+
+def _other_model(model: str, weights: str, ours: str, our_weights: str) -> tuple[str, ...]:
+    if weights == our_weights:
+        return ()
+    which = "another version of this model" if model == ours else f"the model {model[:100]}"
+    return (f"this record was made with {which}: the pictures will be others",)
+
+
+def stored_bias(bias: InfluenceBias) -> dict[str, Any]:
+    """Steering as JSON can hold it, to the bit.
+
+    Raises:
+        InputError: a curve is a function, which no file can hold.
+    """
+    return {
+        "strengths": dict(bias.strengths),
+        "maps": {modality: _stored_plane(plane.numpy()) for modality, plane in bias.maps.items()},
+        "curves": {modality: [list(point) for point in points] for modality, points in _points(bias).items()},
+        "timesteps": bias.timesteps,
+    }
+
+
+def _points(bias: InfluenceBias) -> dict[str, list[tuple[float, float]]]:
+    points = {}
+    for modality, curve in bias.curves.items():
+        if callable(curve):
+            raise InputError(f"the curve of {modality!r} must be a list of points here, not a function")
+        points[modality] = list(curve)
+    return points
+
+
+def _restored_bias(stored: _Bias, limits: Limits) -> InfluenceBias:
+    maps = {modality: _restored_plane(data, limits) for modality, data in stored.maps.items()}
+    return InfluenceBias(stored.strengths, maps, stored.curves, timesteps=stored.timesteps)
+
+
+def _stored_plane(plane: np.ndarray) -> str:
+    """A float32 plane (h, w) to the bit: a grey PNG (h, 4 w) of its bytes, the lowest first."""
+    raw = np.ascontiguousarray(plane.astype("<f4")).view(np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(raw).save(content, format="PNG", optimize=True)
+    return base64.b64encode(content.getvalue()).decode()
+
+
+def _restored_plane(stored: str, limits: Limits) -> np.ndarray:
+    wrong = InputError("a map of its bias is damaged")
+    try:
+        content = base64.b64decode(stored, validate=True)
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
+            width, height = picture.size
+            if picture.mode != "L" or width % 4 or max(width // 4, height) > limits.condition_side:
+                raise wrong
+            raw = np.array(picture)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise wrong from error
+    return raw.view("<f4").astype(np.float32)
+
+
+def _from_picture(data: bytes, pipe: CollaborativePipeline, limits: Limits) -> Restored:
+    """What the metadata of a picture tell: words and settings, no pictures."""
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+            if picture.width * picture.height > limits.pixels:
+                raise FieldError(FIELD, "this picture is too large to be one of codiff's")
+            picture.load()
+            told = json.loads(picture.info.get(METADATA_KEY, "null"))
+        settings, given = told["settings"], told["conditions"]
+        words = {modality: str(each["given"]) for modality, each in given.items() if _is_words(pipe, modality)}
+        request = Request(
+            words,
+            seed=told["seed"],
+            steps=settings["steps"],
+            scheduler=settings["scheduler"],
+            guidance=settings["guidance"],
+            composition=settings["composition"],
+        )
+    except (OSError, ValueError, SyntaxError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, FieldError):
+            raise
+        raise FieldError(FIELD, "this picture holds no settings of codiff; load the JSON file instead") from error
+    missing = [modality[:40] for modality in given if modality not in words]
+    notes = (f"a picture does not hold its {', '.join(missing)}; load the JSON file for all of it",) if missing else ()
+    return Restored(request, notes)
+
+
+def _is_words(pipe: CollaborativePipeline, modality: str) -> bool:
+    return modality in pipe.modalities and isinstance(kind_of(pipe.collaborators[modality].encoder), Words)

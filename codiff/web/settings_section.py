@@ -1,0 +1,120 @@
+"""The part of a form about sampling: how many pictures, from which seed, how carefully."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import gradio as gr
+
+from codiff.web.condition_inputs import QUIET, Data
+from codiff.web.engine import Engine, Request
+from codiff.web.error_lines import ErrorLines, Updates
+
+_SEEDS = 2**31  # that the dice throw: short enough to be written down
+_SAMPLERS = {
+    "dpm++": "DPM++: good pictures in few steps",
+    "ddim": "DDIM: plain and steady",
+    "ddpm": "DDPM: adds fresh noise at each step; needs many",
+    "euler": "Euler: simple and quick",
+    "unipc": "UniPC: good pictures in few steps",
+}
+_RULES = {
+    "collaborative": "Collaborative: as learned, for each place and step",
+    "additive": "Additive: each adds what it knows, as learned",
+    "mean": "Mean: all have an equal say",
+    "guidance-sum": "Sum: each adds what it knows, equally",
+    "official": "Collaborative, as in the published code",
+    "no-spatial": "Collaborative, but the same for all places",
+    "no-temporal": "Collaborative, but the same for all steps",
+    "no-spatial-no-temporal": "Collaborative, but the same always and everywhere",
+}
+
+
+def hinted(form: str, name: str) -> dict[str, str]:
+    """What an input is called in the document; its `info` is shown when a pointer or the keyboard comes near."""
+    return {"elem_id": f"{form}-{name}", "elem_classes": "hinted"}
+
+
+class SettingsSection:
+    """The sampling's inputs, here on the page.
+
+    Args:
+        engine: whose model they are for.
+        errors: gets a line for each.
+        form: its name, which begins all ids.
+        usual: what it begins with.
+    """
+
+    def __init__(self, engine: Engine, errors: ErrorLines, form: str, usual: Request = Request({})) -> None:  # noqa: B008
+        limits, choices = engine.limits, engine.choices
+        guidance = choices.guidance if usual.guidance is None else usual.guidance
+        with gr.Row(elem_classes="settings"):
+            with gr.Column(min_width=220):
+                self._count = gr.Slider(
+                    1, limits.images, min(usual.count, limits.images), step=1, label="Pictures",
+                    info="Each from noise of its own.", **hinted(form, "count"),
+                )  # fmt: skip
+                errors.place("count")
+            with gr.Column(min_width=220):
+                with gr.Row(elem_classes="seed"):
+                    self._seed = gr.Number(
+                        usual.seed, precision=0, label="Seed",
+                        info="The same seed and settings give the same picture.", min_width=90, **hinted(form, "seed"),
+                    )  # fmt: skip
+                    dice = gr.Button("Random", size="sm", min_width=44, elem_classes="dice", elem_id=f"{form}-dice")
+                errors.place("seed")
+        with gr.Accordion("More settings", open=False, elem_id=f"{form}-more"):
+            self._steps = gr.Slider(
+                1, limits.steps, min(usual.steps, limits.steps), step=1, label="Steps",
+                info="How often the noise is lowered: more take longer and add detail.", **hinted(form, "steps"),
+            )  # fmt: skip
+            errors.place("steps")
+            self._guidance = gr.Slider(
+                0, limits.guidance, guidance, step=0.1, label="Guidance",
+                info="1 follows what you gave plainly, more follows it closer and varies less.",
+                **hinted(form, "guidance"),
+            )  # fmt: skip
+            errors.place("guidance")
+            self._scheduler = gr.Dropdown(
+                [(_SAMPLERS.get(name, name), name) for name in choices.schedulers], value=choices.schedulers[0],
+                label="Sampler", info="How each step is computed.", **hinted(form, "scheduler"),
+            )  # fmt: skip
+            errors.place("scheduler")
+            self._composition = gr.Dropdown(
+                [(_RULES.get(name, name), name) for name in choices.compositions], value=choices.compositions[0],
+                label="Combination", info="How the models share the decision.", **hinted(form, "composition"),
+            )  # fmt: skip
+            errors.place("composition")
+        dice.click(lambda: secrets.randbelow(_SEEDS), None, self._seed, **QUIET)
+
+    @property
+    def components(self) -> list[Any]:
+        """All inputs."""
+        return [self._count, self._seed, self._steps, self._guidance, self._scheduler, self._composition]
+
+    def given(self, data: Data) -> dict[str, Any]:
+        """Arguments of a `Request`, unchecked."""
+        return {
+            "seed": data[self._seed],
+            "count": data[self._count],
+            "steps": data[self._steps],
+            "scheduler": data[self._scheduler],
+            "guidance": data[self._guidance],
+            "composition": data[self._composition],
+        }
+
+    def filled(self, request: Request) -> Updates:
+        """Updates that show a request's settings."""
+        return {
+            self._seed: request.seed,
+            self._count: request.count,
+            self._steps: request.steps,
+            self._scheduler: request.scheduler,
+            self._guidance: request.guidance,
+            self._composition: request.composition,
+        }
+
+    def seeded(self, seed: int) -> Updates:
+        """Updates that show another seed."""
+        return {self._seed: seed}

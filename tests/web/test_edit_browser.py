@@ -1,0 +1,329 @@
+"""The tab that edits, in a real browser, and the endpoint that edits for programs."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from browser import browser as browser
+from browser import patient
+from engines import engine, until
+from models import CAPTIONS, PIXELS, new_pipeline
+from PIL import Image
+from serving import served
+
+from codiff import AttributeClassifier, FaceParser
+from codiff.cli.edit_judges import Evaluators, Named
+from codiff.data.faces import ProceduralFaces
+from codiff.editing import Learning
+from codiff.editing.editors import EDITORS
+from codiff.web.edit_request import FULL, QUICK
+from codiff.web.engine import Engine
+from codiff.web.limits import Limits
+from codiff.web.storage import Storage
+
+if TYPE_CHECKING:
+    from codiff.web.edit_tab import EditTab
+
+pytest.importorskip("gradio", reason="gradio is not installed: pip install 'codiff[web]'")
+
+LEARNING = Learning(token_steps=1, model_steps=1, rank=2)
+LIMITS = Limits(steps=1000, painter_side=64)
+
+
+@dataclass
+class Site:
+    """The tab that is served, what draws for it, and where its files are."""
+
+    url: str
+    engine: Engine
+    storage: Storage
+
+    @property
+    def busy(self) -> bool:
+        return self.engine.workers.waiting + self.engine.workers.working > 0
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    import gradio as gr
+
+    from codiff.web.edit_tab import build_edit_tab
+    from codiff.web.page import look
+
+    folder = tmp_path_factory.mktemp("judges")
+    FaceParser(channels=(8, 8, 8, 8)).save_pretrained(folder / "face_parser")
+    AttributeClassifier({"beard": ("none", "long")}, (8, 8, 8, 8)).save_pretrained(folder / "attribute_classifier")
+    drawing = engine(LIMITS, new_pipeline(), evaluators=Evaluators(folder, Named()))
+    made: list[Storage] = []
+
+    def build(storage: Storage) -> gr.Blocks:
+        made.append(storage)
+        with gr.Blocks(analytics_enabled=False, fill_width=True) as page:
+            tab: EditTab = build_edit_tab(drawing, storage)
+            tab.edits.learnings.update({QUICK: LEARNING, FULL: replace(LEARNING, model_steps=2)})
+        return page
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(EDITORS, "sdedit", replace(EDITORS["sdedit"], tried=(0.3, 0.6)))
+        with served(build, LIMITS, look=look()) as server:
+            yield Site(server.url, drawing, made[0])
+    drawing.close()
+
+
+@pytest.fixture
+def page(site: Site, browser: Any) -> Iterator[Any]:
+    """The tab as a new visitor opens it; errors of its scripts and requests to elsewhere fail the test."""
+    context = patient(browser.new_context(viewport={"width": 1280, "height": 900}))
+    opened = context.new_page()
+    faults: list[str] = []
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    opened.on("request", lambda request: faults.append(request.url) if is_foreign(request.url, site) else None)
+    opened.goto(site.url)
+    opened.wait_for_selector("#edit-eyes .eyes")
+    yield opened
+    context.close()
+    assert faults == []
+
+
+def is_foreign(url: str, site: Site) -> bool:
+    return not url.startswith((site.url, "data:", "blob:"))
+
+
+@pytest.fixture(scope="module")
+def face(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn face as models know faces."""
+    path = tmp_path_factory.mktemp("photos") / "face.png"
+    Image.fromarray(ProceduralFaces("validation", 128)[3].image).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory, face: Path) -> Path:
+    """The same within a wider picture, lying on its side, where nobody finds it."""
+    noise = np.random.default_rng(0).integers(0, 256, (160, 240, 3), dtype=np.uint8)
+    picture = Image.fromarray(noise)
+    with Image.open(face) as drawn:
+        picture.paste(drawn.rotate(90), (60, 16))
+    path = tmp_path_factory.mktemp("photos") / "wide.png"
+    picture.save(path)
+    return path
+
+
+def pick(page: Any, path: Path) -> None:
+    page.set_input_files("#edit-file input[type=file]", str(path))
+
+
+def open_photo(page: Any, path: Path) -> None:
+    pick(page, path)
+    page.locator("#edit-eyes .photo img[src^=data]").wait_for()
+
+
+def error(page: Any, field: str) -> str:
+    """What is said beside a field, once something is."""
+    line = page.locator(f"#edit-{field}-error [role=alert]")
+    line.wait_for()
+    text: str = line.inner_text()
+    return text
+
+
+def no_error(page: Any, field: str) -> None:
+    page.locator(f"#edit-{field}-error [role=alert]").wait_for(state="detached")
+
+
+def choose(page: Any, editor: str) -> None:
+    page.check(f"#edit-editor input[value='{editor}']")
+
+
+def edit(page: Any, steps: int = 3) -> str:
+    """Edit and wait for what is told at the end."""
+    few(page, steps)
+    page.evaluate("document.querySelector('#edit-progress .told').textContent = ''")
+    page.click("#edit-run")
+    page.wait_for_function("/ s in all\\.$/.test(document.querySelector('#edit-progress .told').textContent)")
+    text: str = page.text_content("#edit-progress .told")
+    return text
+
+
+def few(page: Any, steps: int) -> None:
+    if not page.is_visible("#edit-steps"):
+        page.click("#edit-more > button")
+    page.fill("#edit-steps input[type=number]", str(steps))
+    page.press("#edit-steps input[type=number]", "Tab")
+    page.fill("#edit-text-value textarea", CAPTIONS[0])
+
+
+def served_file(page: Any, url: str) -> tuple[str, bytes]:
+    """Type and content of a file as the page's visitor gets it."""
+    answer = page.request.get(url)
+    assert answer.ok
+    return answer.headers["content-type"], answer.body()
+
+
+def test_a_photo_is_edited_and_its_learned_edit_used_again(site: Site, page: Any, face: Path) -> None:
+    open_photo(page, face)
+    assert page.is_checked("#edit-aligned input")
+    page.wait_for_function("document.querySelector('#edit-mask .tools .through')?.hidden === false")  # the photo below
+    choose(page, "imagic")
+    page.locator("#edit-learning").wait_for()
+    assert "learned your photo in" in edit(page)
+    (first,) = learned(site)
+    sources = page.eval_on_selector_all("#edit-slider img", "images => images.map(image => image.src)")
+    assert len(sources) == 2
+    pictures = []
+    for source in sources:
+        kind, content = served_file(page, source)
+        assert kind == "image/png"
+        assert content.startswith(b"\x89PNG")
+        pictures.append(np.asarray(Image.open(io.BytesIO(content)).convert("RGB")))
+    with Image.open(face) as photo:
+        small = photo.resize((PIXELS, PIXELS), Image.Resampling.LANCZOS)
+    assert np.array_equal(pictures[0], np.asarray(small))  # lossless
+    page.fill("#edit-strength input[type=number]", "0.5")
+    page.press("#edit-strength input[type=number]", "Tab")
+    assert "used what was learned of this photo before" in edit(page)
+    assert learned(site) == [first]
+    assert "here" in page.inner_text("#edit-purpose")
+    answer = page.request.get(f"{site.url}/gradio_api/file={first}")
+    assert answer.status == 403
+
+
+def learned(site: Site) -> list[Path]:
+    return sorted(path for path in site.storage.root.rglob("learned/*.safetensors") if "start" not in path.name)
+
+
+def test_settings_and_pictures_are_downloaded(page: Any, face: Path) -> None:
+    open_photo(page, face)
+    edit(page)
+    with page.expect_download() as download:
+        page.click("#edit-settings")
+    record = json.loads(Path(download.value.path()).read_text())
+    assert record["editor"] == "sdedit"
+    assert record["conditions"]["text"]["data"] == CAPTIONS[0]
+    with page.expect_download() as download:
+        page.click("#edit-picture")
+    assert download.value.suggested_filename.endswith("seed0.png")
+    with Image.open(download.value.path()) as picture:
+        assert json.loads(picture.info["codiff"])["editor"] == "sdedit"
+
+
+def test_wrong_uploads(page: Any, face: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "cut.png").write_bytes(face.read_bytes()[:900])
+    page.click("#edit-run")
+    assert "Pick a photo" in error(page, "photo")
+    pick(page, tmp_path / "notes.txt")
+    page.locator("#edit-photo-error", has_text="readable image").wait_for()
+    pick(page, tmp_path / "cut.png")
+    page.locator("#edit-photo-error", has_text="damaged").wait_for()
+    open_photo(page, face)
+    no_error(page, "photo")
+
+
+def test_a_face_is_found(page: Any, face: Path, tmp_path: Path) -> None:
+    picture = Image.new("RGB", (240, 160), (120, 130, 140))
+    with Image.open(face) as drawn:
+        picture.paste(drawn, (60, 16))
+    picture.save(tmp_path / "upright.png")
+    open_photo(page, tmp_path / "upright.png")
+    page.locator("#edit-crop img").wait_for()
+    assert page.locator("#edit-eyes .mark").count() == 2
+    assert not page.is_checked("#edit-aligned input")
+    no_error(page, "photo")
+
+
+def test_eyes_are_marked_by_hand(page: Any, wide: Path) -> None:
+    open_photo(page, wide)
+    assert "click the middle of each eye" in error(page, "photo").lower()
+    photo = page.locator("#edit-eyes .photo")
+    box = photo.bounding_box()
+    photo.click(position={"x": 0.45 * box["width"], "y": 0.5 * box["height"]})
+    assert "both eyes" in error(page, "eyes")
+    photo.click(position={"x": 0.6 * box["width"], "y": 0.5 * box["height"]})
+    page.locator("#edit-crop img").wait_for()
+    no_error(page, "eyes")
+    before = page.get_attribute("#edit-crop img", "src")
+    page.focus("#edit-eyes .mark >> nth=0")
+    page.keyboard.press("Shift+ArrowLeft")
+    page.wait_for_function("src => document.querySelector('#edit-crop img').src !== src", arg=before)
+    edit(page)
+    names = page.locator("#edit-views .caption-label")
+    assert "photo" in names.nth(0).inner_text()
+    assert "face" in names.nth(1).inner_text()
+
+
+def test_eyes_are_marked_by_keyboard_alone(page: Any, wide: Path) -> None:
+    open_photo(page, wide)
+    error(page, "photo")
+    page.focus("#edit-eyes .acts button >> nth=0")
+    page.keyboard.press("Enter")
+    page.locator("#edit-crop img").wait_for()
+    no_error(page, "photo")
+    label = page.get_attribute("#edit-eyes .mark >> nth=0", "aria-label")
+    assert label.startswith("Eye 1: 40.0 % from the left")
+
+
+def test_a_strength_is_found(page: Any, face: Path) -> None:
+    open_photo(page, face)
+    page.uncheck("#edit-mask .switch input")
+    page.check("#edit-auto input")
+    edit(page)
+    captions = page.locator("#edit-trials .caption-label").all_inner_texts()
+    assert len(captions) == 2
+    assert all("obeys" in caption and "keeps" in caption for caption in captions)
+    assert sum(caption.startswith("chosen") for caption in captions) == 1
+    page.locator("#edit-curve img").wait_for()
+
+
+def test_editors_show_what_they_need(page: Any) -> None:
+    for editor, kind in EDITORS.items():
+        choose(page, editor)
+        page.locator("#edit-purpose", has_text=kind.purpose[:40]).wait_for()
+        assert page.is_visible("#edit-learning") == kind.learns
+        assert page.is_visible("#edit-region") == ("region" in kind.takes)
+        assert page.is_visible("#edit-source-text") == ("source" in kind.takes)
+
+
+def test_a_run_is_cancelled(site: Site, page: Any, face: Path) -> None:
+    open_photo(page, face)
+    few(page, 1000)
+    page.click("#edit-run")
+    page.wait_for_function("/Step [1-9]/.test(document.querySelector('#edit-progress .told').textContent)")
+    page.click("#edit-cancel")
+    page.wait_for_function("document.querySelector('#edit-progress .told').textContent === 'Stopped'")
+    until(lambda: not site.busy, 60)
+
+
+@pytest.mark.parametrize("width", [360, 1920])
+def test_nothing_is_wider_than_the_screen(page: Any, width: int, face: Path) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    open_photo(page, face)
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+def test_programs_edit(site: Site, face: Path) -> None:
+    client = pytest.importorskip("gradio_client").Client(site.url, verbose=False)
+    photo = base64.b64encode(face.read_bytes()).decode()
+    asked = {"photo": photo, "conditions": {"text": CAPTIONS[0]}, "aligned": True, "steps": 2, "seed": 4}
+    pictures, archive, record, progress = client.predict(**asked, strength=0.5, api_name="/edit")
+    assert progress == {"done": True}
+    assert (record["editor"], record["seed"], record["strengths"]) == ("sdedit", 4, {"text": 0.5})
+    with Image.open(pictures[0]["image"]) as picture:
+        assert (picture.format, picture.size) == ("PNG", (PIXELS, PIXELS))
+    assert Path(archive).stat().st_size > 0
+    for changes, part in (
+        ({"photo": "?"}, "photo: this is not base64"),
+        ({"conditions": {"pose": "left"}}, "not 'pose'"),
+        ({"eyes": [[0.1, 0.2]]}, "eyes: mark both"),
+        ({"strength": 7}, "strength: "),
+    ):
+        with pytest.raises(Exception, match=part):
+            client.predict(**{**asked, "strength": 0.5, **changes}, api_name="/edit")

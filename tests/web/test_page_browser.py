@@ -1,0 +1,438 @@
+"""The page in a real browser: painted, written, generated, looked into, cancelled, reloaded, restored."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from browser import browser as browser
+from browser import patient
+from engines import engine, until
+from numpy.typing import NDArray
+from PIL import Image
+from serving import served
+
+from codiff import FaceParser
+from codiff.cli.edit_judges import Evaluators, Named
+from codiff.modalities.mask import MASK_CLASSES, colour, read_labels
+from codiff.web.engine import Engine
+from codiff.web.faces import procedural_face
+from codiff.web.limits import Limits
+
+pytest.importorskip("gradio", reason="gradio is not installed: pip install 'codiff[web]'")
+
+SIDE = 256  # pixels of a new canvas
+LIMITS = Limits(painter_side=64, steps=1000)
+TOLD = "document.querySelector('#generate-progress .told').textContent"
+SKIN, HAIR = MASK_CLASSES.index("skin"), MASK_CLASSES.index("hair")
+
+
+@dataclass
+class Site:
+    """A page that is served, and what draws for it."""
+
+    url: str
+    engine: Engine
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is drawn or waits."""
+        return self.engine.workers.waiting + self.engine.workers.working > 0
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    from codiff.web.page import build, look
+
+    folder = tmp_path_factory.mktemp("judges")
+    FaceParser(channels=(8, 8, 8, 8)).save_pretrained(folder / "face_parser")
+    drawing = engine(LIMITS, evaluators=Evaluators(folder, Named()))
+    with served(lambda storage: build(drawing, storage), LIMITS, look=look()) as server:
+        yield Site(server.url, drawing)
+    drawing.close()
+
+
+@contextmanager
+def visit(site: Site, browser: Any, **context: Any) -> Iterator[Any]:
+    """The page as a new visitor opens it; errors of its scripts and requests to elsewhere fail the test."""
+    visitor = patient(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context}))
+    opened = visitor.new_page()
+    faults: list[str] = []
+    foreign: list[str] = []
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on("console", lambda message: faults.append(message.text) if is_fault(message) else None)
+    opened.on("request", lambda request: foreign.append(request.url) if is_foreign(request.url, site) else None)
+    load(opened, site)
+    yield opened
+    visitor.close()
+    assert faults == []
+    assert foreign == []
+
+
+def is_fault(message: Any) -> bool:
+    """Gradio tells of the streams that a reload cuts off, which is what a reload does."""
+    cut = "AbortError" in message.text or "Connection errored out" in message.text
+    return message.type == "error" and not cut
+
+
+def is_foreign(url: str, site: Site) -> bool:
+    return not url.startswith((site.url, "data:", "blob:"))
+
+
+def load(page: Any, site: Site) -> None:
+    page.goto(site.url)
+    page.wait_for_selector("#generate-mask .sheet")
+    page.wait_for_function(f"{TOLD} === 'Ready'")
+
+
+@pytest.fixture
+def page(site: Site, browser: Any) -> Iterator[Any]:
+    with visit(site, browser) as opened:
+        yield opened
+
+
+def told(page: Any) -> str:
+    text: str = page.text_content("#generate-progress .told")
+    return text
+
+
+def unfold(page: Any, accordion: str, inner: str) -> None:
+    """Open an accordion, and wait until Gradio has given what is in it its values, which takes it some frames."""
+    if not page.is_visible(inner):
+        page.click(f"{accordion} > button")
+        page.wait_for_selector(inner)
+        page.evaluate(
+            """async () => {
+              for (let frame = 0; frame < 20; frame += 1) await new Promise((done) => requestAnimationFrame(done));
+            }"""
+        )
+
+
+def set_number(page: Any, name: str, value: int) -> None:
+    """Of a slider or a number, by the keyboard."""
+    if name not in ("count", "seed"):
+        unfold(page, "#generate-more", f"#generate-{name} input[type=number]")
+    field = page.locator(f"#generate-{name} input[type=number]")
+    field.fill(str(value))
+    field.press("Tab")
+
+
+def begin(page: Any, steps: int = 3) -> None:
+    set_number(page, "steps", steps)
+    page.click("#generate-run")
+
+
+def generate(page: Any, steps: int = 3) -> None:
+    begin(page, steps)
+    page.wait_for_function(f"/^\\d+ pictures? in /.test({TOLD})")
+
+
+def saved(page: Any, button: str) -> bytes:
+    with page.expect_download() as download:
+        page.click(button)
+    return Path(download.value.path()).read_bytes()
+
+
+def record_of(page: Any) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(saved(page, "#generate-settings"))
+    return record
+
+
+def pixels(content: bytes) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+def error(page: Any, field: str) -> str:
+    """What is said beside a field, once something is."""
+    line = page.locator(f"#generate-{field}-error [role=alert]")
+    line.wait_for()
+    text: str = line.inner_text()
+    return text
+
+
+def no_error(page: Any, field: str) -> None:
+    page.locator(f"#generate-{field}-error [role=alert]").wait_for(state="detached")
+
+
+def labels_painted(page: Any) -> NDArray[np.uint8]:
+    """What the server read of the mask that is painted."""
+    generate(page)
+    return read_labels(base64.b64decode(record_of(page)["conditions"]["mask"]["data"]))
+
+
+def mask_changes(page: Any, action: Any) -> None:
+    """Wait until what is painted has changed on the canvas."""
+    look = "document.querySelector('#generate-mask canvas').toDataURL()"
+    before = page.evaluate(look)
+    action()
+    page.wait_for_function(f"before => {look} !== before", arg=before)
+
+
+def disc(x: float, y: float, wide: float) -> NDArray[np.bool_]:
+    """Pixels (SIDE, SIDE) whose centres lie within a brush at (x, y)."""
+    rows, columns = np.mgrid[:SIDE, :SIDE] + 0.5
+    within: NDArray[np.bool_] = (columns - x) ** 2 + (rows - y) ** 2 <= (wide / 2) ** 2
+    return within
+
+
+class TestPainting:
+    def test_keys_paint_exactly_what_the_server_reads(self, page: Any) -> None:
+        sheet = page.locator("#generate-mask .sheet")
+        mask_changes(page, lambda: page.click("#generate-mask button:has-text('Clear')"))
+        sheet.focus()
+        for key in ("1", "Enter", "d", "]"):  # skin everywhere, then a larger brush of hair
+            sheet.press(key)
+        sheet.press("Space")
+        for _ in range(3):
+            sheet.press("ArrowRight")
+        sheet.press("Space")
+        wide = round(0.12 * SIDE)
+        expected = np.full((SIDE, SIDE), SKIN, np.uint8)
+        for x in (SIDE / 2, SIDE / 2 + 3 * SIDE / 64):
+            expected[disc(x, SIDE / 2, wide)] = HAIR
+        assert (labels_painted(page) == expected).all()
+
+    def test_the_pointer_paints_fills_and_takes_back(self, page: Any) -> None:
+        mask_changes(page, lambda: page.click("#generate-mask button:has-text('Clear')"))
+        sheet = page.locator("#generate-mask .sheet")
+        sheet.scroll_into_view_if_needed()
+        box = sheet.bounding_box()
+
+        def stroke(*points: tuple[float, float]) -> None:
+            places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+            page.mouse.move(*places[0])
+            page.mouse.down()
+            for place in places[1:]:
+                page.mouse.move(*place)
+            page.mouse.up()
+
+        stroke((0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8), (0.2, 0.2))  # a closed frame of hair
+        page.click("#generate-mask label:has-text('skin')")
+        page.click("#generate-mask label:has-text('Fill')")
+        page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
+        page.click("#generate-mask label:has-text('cloth')")
+        page.mouse.click(box["x"] + 0.02 * box["width"], box["y"] + 0.02 * box["height"])
+        mask_changes(page, lambda: page.click("#generate-mask button:has-text('Undo')"))
+        labels = labels_painted(page)
+        assert set(np.unique(labels)) == {0, SKIN, HAIR}
+        assert labels[SIDE // 2, SIDE // 2] == SKIN
+        assert labels[SIDE // 2, int(0.2 * SIDE)] == labels[int(0.8 * SIDE), SIDE // 2] == HAIR
+        assert labels[5, 5] == 0
+
+    def test_a_sketch_and_steering_take_part_when_they_are_drawn(self, page: Any) -> None:
+        page.check("#generate-sketch .switch input")
+        page.click("#generate-sketch-random")
+        strength = "#generate-steer-text-strength input[type=number]"
+        unfold(page, "#generate-steer", strength)
+        page.fill(strength, "2")
+        page.press(strength, "Tab")
+        sheet = page.locator("#generate-steer-text-painter .sheet")
+        sheet.focus()
+        sheet.press("Enter")  # fills everything: raised
+        generate(page)
+        record = record_of(page)
+        assert set(record["conditions"]) == {"text", "mask", "sketch"}
+        assert record["bias"]["strengths"] == {"text": 2.0}
+        assert set(record["bias"]["maps"]) == {"text"}
+
+    def test_a_picture_becomes_a_mask_and_shows_through(self, page: Any, site: Site, tmp_path: Path) -> None:
+        path = tmp_path / "face.png"
+        procedural_face(3, 64).picture.save(path)
+        mask_changes(page, lambda: page.set_input_files("#generate-mask-photo input", path))
+        assert page.is_visible("#generate-mask .underlay")
+        parsed, _ = site.engine.parse(path.read_bytes())
+        assert (labels_painted(page) == parsed).all()
+
+
+class TestGenerating:
+    def test_a_caption_becomes_pictures_and_one_sees_inside(self, page: Any) -> None:
+        page.fill("#generate-text-value textarea", "A young woman.")
+        set_number(page, "count", 2)
+        generate(page)
+        record = record_of(page)
+        assert record["conditions"]["text"]["data"] == "A young woman."
+        with zipfile.ZipFile(io.BytesIO(saved(page, "#generate-archive"))) as archive:
+            endings = [Path(name).suffix for name in archive.namelist()]
+        assert sorted(endings) == [".json", ".png", ".png", ".png", ".txt"]  # two pictures, mask, caption, settings
+        assert pixels(saved(page, "#generate-picture")).shape == (32, 32, 3)
+        page.click("#generate-inside")
+        page.wait_for_selector("#inside-overlays img")
+        captions = page.locator("#inside-maps figcaption").all_inner_texts()
+        assert [caption.split(":")[0] for caption in captions] == ["text", "mask"]
+        assert sum(int(re.findall(r"\d+", caption)[0]) for caption in captions) == pytest.approx(100, abs=1)
+        assert page.locator("#inside-curve img").count() == 1
+        before = page.get_attribute("#inside-maps img", "src")
+        page.fill("#inside-step input[type=number]", "1")
+        page.press("#inside-step input[type=number]", "Tab")
+        page.wait_for_function(
+            "before => document.querySelector('#inside-maps img').getAttribute('src') !== before", arg=before
+        )
+        page.wait_for_function("/^step 1 of 3/.test(document.querySelector('#inside-curve figcaption').textContent)")
+        page.click("#inside-compare")
+        page.wait_for_selector("#inside-ways img")
+        ways = page.locator("#inside-ways figcaption").all_inner_texts()
+        assert [way.split(",")[0] for way in ways] == ["collaborative", "mean", "text alone", "mask alone"]
+
+    def test_nothing_moves_while_pictures_are_drawn(self, page: Any) -> None:
+        set_number(page, "steps", 60)
+        page.evaluate(
+            """() => {
+              window.shifts = [];
+              new PerformanceObserver((list) => {
+                for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifts.push(entry.value);
+              }).observe({ type: "layout-shift" });
+            }"""
+        )
+        page.click("#generate-run")
+        page.wait_for_selector("#generate-preview .preview:not([hidden])")
+        page.wait_for_function(f"/picture/.test({TOLD})")
+        page.wait_for_selector("#generate-gallery img")
+        assert page.is_hidden("#generate-preview .preview")
+        assert sum(page.evaluate("window.shifts")) < 0.01  # "good" is below 0.1 (web.dev, Cumulative Layout Shift)
+
+    def test_cancel_ends_the_work(self, page: Any, site: Site) -> None:
+        begin(page, 1000)
+        page.wait_for_function(f"/^Step/.test({TOLD})")
+        page.click("#generate-cancel")
+        page.wait_for_function(f"{TOLD} === 'Stopped'")
+        until(lambda: not site.busy, 60)
+        assert page.is_disabled("#generate-cancel")
+        generate(page)  # and it can go on
+
+    def test_a_reload_ends_the_work_and_brings_back_what_was_generated(self, page: Any, site: Site) -> None:
+        page.fill("#generate-text-value textarea", "The child has no beard.")
+        set_number(page, "seed", 77)
+        generate(page)
+        record = record_of(page)
+        begin(page, 1000)
+        page.wait_for_function(f"/^Step/.test({TOLD})")
+        load(page, site)
+        until(lambda: not site.busy, 60)
+        page.wait_for_function("document.querySelector('#generate-seed input').value === '77'")
+        generate(page)
+        again = record_of(page)
+        assert {name: again[name] for name in ("conditions", "seed")} == {
+            name: record[name] for name in ("conditions", "seed")
+        }
+
+
+class TestRestoring:
+    def test_settings_bring_everything_back_to_the_same_picture(self, site: Site, browser: Any, tmp_path: Path) -> None:
+        with visit(site, browser) as page:
+            page.uncheck("#generate-mask .switch input")
+            page.check("#generate-sketch .switch input")
+            page.fill("#generate-text-value textarea", "A man with stubble in his thirties.")
+            set_number(page, "seed", 5)
+            generate(page, 4)
+            first, settings = pixels(saved(page, "#generate-picture")), saved(page, "#generate-settings")
+        (tmp_path / "settings.json").write_bytes(settings)
+        with visit(site, browser) as page:
+            page.set_input_files("#generate-open input", tmp_path / "settings.json")
+            page.wait_for_function("document.querySelector('#generate-seed input').value === '5'")
+            assert page.input_value("#generate-text-value textarea") == "A man with stubble in his thirties."
+            assert not page.is_checked("#generate-mask .switch input")
+            assert page.is_checked("#generate-sketch .switch input")
+            page.click("#generate-run")
+            page.wait_for_function(f"/picture/.test({TOLD})")
+            assert json.loads(saved(page, "#generate-settings")) == json.loads(settings)
+            assert (pixels(saved(page, "#generate-picture")) == first).all()
+
+    def test_what_is_no_record_is_refused_beside_its_button(self, page: Any, tmp_path: Path) -> None:
+        (tmp_path / "settings.json").write_text('{"seed": 1}')
+        page.set_input_files("#generate-open input", tmp_path / "settings.json")
+        assert "not a record of codiff" in error(page, "record")
+
+
+class TestErrors:
+    def test_a_wrong_upload_is_told_beside_the_mask(self, page: Any, tmp_path: Path) -> None:
+        (tmp_path / "notes.png").write_text("not a picture")
+        page.set_input_files("#generate-mask-upload input", tmp_path / "notes.png")
+        assert "can not be used" in error(page, "mask")
+        labels = np.kron(np.array([[SKIN, HAIR], [0, 18]], np.uint8), np.ones((32, 32), np.uint8))
+        Image.fromarray(colour(labels)).save(tmp_path / "mask.jpg", quality=95)
+        page.set_input_files("#generate-mask-upload input", tmp_path / "mask.jpg")
+        page.wait_for_function("/colours/.test(document.querySelector('#generate-mask-error').textContent)")
+        assert 'the option "snap to the nearest colours"' in error(page, "mask")
+        page.check("#generate-mask .options input >> nth=0")
+        no_error(page, "mask")
+        assert (labels_painted(page)[8:24, 8:24] == SKIN).all()
+
+    def test_each_error_stands_beside_its_field_until_it_is_mended(self, page: Any) -> None:
+        page.fill("#generate-text-value textarea", "  ")
+        page.click("#generate-run")
+        assert "empty" in error(page, "text")
+        page.fill("#generate-text-value textarea", "A man.")
+        set_number(page, "seed", -1)
+        page.click("#generate-run")
+        assert "whole number from 0" in error(page, "seed")
+        no_error(page, "text")
+        set_number(page, "seed", 1)
+        for name in ("text", "mask"):
+            page.uncheck(f"#generate-{name} .switch input")
+        page.click("#generate-run")
+        assert "at least one of text, mask, sketch" in error(page, "conditions")
+        page.check("#generate-text .switch input")
+        generate(page)
+        no_error(page, "conditions")
+
+
+class TestVisitors:
+    def test_two_at_once_see_their_own_pictures_alone(self, site: Site, browser: Any) -> None:
+        with visit(site, browser) as one, visit(site, browser) as other:
+            for page, seed in ((one, 1), (other, 2)):
+                set_number(page, "seed", seed)
+                begin(page, 8)
+            for page in (one, other):
+                page.wait_for_function(f"/picture/.test({TOLD})")
+            shown = [page.get_attribute("#generate-gallery img", "src") for page in (one, other)]
+            assert [record_of(page)["seed"] for page in (one, other)] == [1, 2]
+            assert one.request.get(shown[0]).status == 200
+            assert other.request.get(shown[0]).status == 403
+            assert one.request.get(shown[1]).status == 403
+
+
+class TestForm:
+    @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1024, "dark"), (1920, "light")])
+    def test_it_fits_and_everything_has_a_name(self, site: Site, browser: Any, width: int, scheme: str) -> None:
+        with visit(site, browser, viewport={"width": width, "height": 800}, color_scheme=scheme) as page:
+            for tab in page.get_by_role("tab").all():
+                tab.click()
+                assert page.evaluate("document.documentElement.scrollWidth") <= width
+                assert nameless(page) == []
+
+    def test_a_face_is_made_by_the_keyboard_alone(self, page: Any) -> None:
+        page.focus("#generate-examples button")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")  # the second example
+        page.wait_for_function("/moustache/.test(document.querySelector('#generate-text-value textarea').value)")
+        set_number(page, "steps", 3)
+        page.focus("#generate-run")
+        page.keyboard.press("Enter")
+        page.wait_for_function(f"/picture/.test({TOLD})")
+
+
+def nameless(page: Any) -> list[str]:
+    """Controls that can be seen and have no name that a screen reader could read."""
+    found: list[str] = page.evaluate(
+        """() => [...document.querySelectorAll("button, input, textarea, select, [role=application]")]
+        .filter((node) => node.checkVisibility({ opacityProperty: false }) && node.type !== "hidden")
+        .filter((node) => {
+          const labels = [...(node.labels ?? [])].map((label) => label.textContent).join("");
+          const by = (node.getAttribute("aria-labelledby") ?? "").split(" ")
+            .map((id) => document.getElementById(id)?.textContent ?? "").join("");
+          const own = node.tagName === "BUTTON" ? node.textContent : "";
+          return !(node.ariaLabel || by || labels || own || node.title || "").trim();
+        })
+        .map((node) => node.outerHTML.slice(0, 200))"""
+    )
+    return found
