@@ -11,10 +11,10 @@ from typing import Any
 import gradio as gr
 
 from codiff.web.condition_kinds import Words, kind_of
-from codiff.web.engine import Engine, Request
+from codiff.web.engine import Engine, Request, Result
 from codiff.web.field_error import FieldError
 from codiff.web.generate_tab import work_event
-from codiff.web.runs import Done, Step
+from codiff.web.runs import Done, Event, Step
 from codiff.web.storage import Storage
 
 _USUAL = Request({})
@@ -34,58 +34,71 @@ the work is. None for scheduler, guidance and composition takes the model's own.
 _REPEAT = """Draw again what a record describes, steering included: settings.json of an earlier result."""
 
 
-def build_api(engine: Engine, storage: Storage) -> None:
-    """Add the endpoints `/generate` and `/repeat` to the page that is being built.
+class Endpoints:
+    """`/generate` and `/repeat`, added to the page that is being built.
 
     Args:
         engine: what draws.
         storage: where the pictures go.
     """
-    with gr.Column(visible=False):
-        conditions = {modality: _condition(engine, modality) for modality in engine.pipe.modalities}
-        settings = {name: kind(value, label=name) for name, (kind, value) in _SETTINGS.items()}
-        record = gr.JSON(label="record")
-        outputs = [
-            gr.Gallery(label="pictures", format="png"),
-            gr.File(label="archive"),
-            gr.JSON(label="record"),
-            gr.JSON(label="progress"),
-        ]
-        start = gr.Button()
 
-    def drawn(made: Callable[[], Request], request: gr.Request) -> Iterator[Any]:
+    def __init__(self, engine: Engine, storage: Storage) -> None:
+        self._engine, self._storage = engine, storage
+        with gr.Column(visible=False):
+            conditions = {modality: _condition(engine, modality) for modality in engine.pipe.modalities}
+            settings = {name: kind(value, label=name) for name, (kind, value) in _SETTINGS.items()}
+            record = gr.JSON(label="record")
+            outputs = [
+                gr.Gallery(label="pictures", format="png"),
+                gr.File(label="archive"),
+                gr.JSON(label="record"),
+                gr.JSON(label="progress"),
+            ]
+            start = gr.Button()
+
+        def generate(*values: Any) -> Iterator[Any]:
+            *given, request = values
+            yield from self._generate(dict(zip([*conditions, *settings], given, strict=True)), request)
+
+        _sign(generate, {**dict.fromkeys(conditions), **{name: value for name, (_, value) in _SETTINGS.items()}})
+        start.click(
+            generate, [*conditions.values(), *settings.values()], outputs, api_name="generate",
+            api_description=_GENERATE, **work_event(engine),
+        )  # fmt: skip
+        start.click(self._repeat, record, outputs, api_name="repeat", api_description=_REPEAT, **work_event(engine))
+
+    def _generate(self, values: Mapping[str, Any], request: gr.Request) -> Iterator[Any]:
+        asked = {name: value for name, value in values.items() if value is not None}
+        conditions = {name: asked.pop(name) for name in self._engine.pipe.modalities if name in asked}
+        yield from self._drawn(lambda: Request(conditions, **asked), request)
+
+    def _repeat(self, record: Any, request: gr.Request) -> Iterator[Any]:
+        yield from self._drawn(lambda: self._engine.restore(json.dumps(record)).request, request)
+
+    def _drawn(self, made: Callable[[], Request], request: gr.Request) -> Iterator[Any]:
+        """How far it is, and at last pictures, archive, record and that it is done.
+
+        Raises:
+            gr.Error: what is wrong with the request, in a line.
+        """
         try:
-            checked = engine.check(made())
-            with closing(engine.draw(checked, storage.session(request.session_hash))) as events:
+            checked = self._engine.check(made())
+            with closing(self._engine.draw(checked, self._storage.session(request.session_hash))) as events:
                 for event in events:
-                    if isinstance(event, Done):
-                        result = event.result
-                        pictures = list(zip(map(str, result.paths), result.captions, strict=True))
-                        yield pictures, str(result.archive_path), result.record, {"done": True}
-                    elif isinstance(event, Step):
-                        yield gr.skip(), gr.skip(), gr.skip(), {"step": event.index, "of": event.of}
-                    else:
-                        yield gr.skip(), gr.skip(), gr.skip(), {"waiting": event.position}
+                    yield _told(event)
         except FieldError as error:
             told = str(error) if str(error).startswith(error.field) else f"{error.field}: {error}"
             raise gr.Error(told, print_exception=False) from error
 
-    def generate(*values: Any) -> Iterator[Any]:
-        *given, request = values
-        names = [*conditions, *settings]
-        asked = {name: value for name, value in zip(names, given, strict=True) if value is not None}
-        of = {modality: asked.pop(modality) for modality in conditions if modality in asked}
-        yield from drawn(lambda: Request(of, **asked), request)
 
-    def repeat(record: Any, request: gr.Request) -> Iterator[Any]:
-        yield from drawn(lambda: engine.restore(json.dumps(record)).request, request)
-
-    _sign(generate, {**dict.fromkeys(conditions), **{name: value for name, (_, value) in _SETTINGS.items()}})
-    start.click(
-        generate, [*conditions.values(), *settings.values()], outputs, api_name="generate", api_description=_GENERATE,
-        **work_event(engine),
-    )  # fmt: skip
-    start.click(repeat, record, outputs, api_name="repeat", api_description=_REPEAT, **work_event(engine))
+def _told(event: Event[Result]) -> tuple[Any, Any, Any, dict[str, Any]]:
+    """What the endpoints answer at an event."""
+    if isinstance(event, Done):
+        result = event.result
+        pictures = [(str(path), caption) for path, caption in zip(result.paths, result.captions, strict=True)]
+        return pictures, str(result.archive_path), result.record, {"done": True}
+    far = {"step": event.index, "of": event.of} if isinstance(event, Step) else {"waiting": event.position}
+    return gr.skip(), gr.skip(), gr.skip(), far
 
 
 def _condition(engine: Engine, modality: str) -> Any:

@@ -76,7 +76,8 @@ def build_edit_api(edits: Edits, storage: Storage) -> None:
                     else:
                         yield gr.skip(), gr.skip(), gr.skip(), {"waiting": event.position}
         except FieldError as error:
-            raise gr.Error(f"{error.field}: {error}", print_exception=False) from error
+            told = str(error) if str(error).startswith(error.field) else f"{error.field}: {error}"
+            raise gr.Error(told, print_exception=False) from error
 
     with gr.Column(visible=False):
         inputs: list[Any] = [gr.Textbox(label="photo"), gr.JSON(label="conditions")]

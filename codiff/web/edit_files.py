@@ -13,7 +13,7 @@ from codiff.cli.edit_files import write_edit
 from codiff.cli.edit_plan import Plan
 from codiff.cli.outputs import Signer, save_png
 from codiff.editing import Edit
-from codiff.editing.strength import StrengthSearch, Trial, told
+from codiff.editing.strength import StrengthSearch, told
 from codiff.pipeline import CollaborativePipeline
 from codiff.web.condition_kinds import kind_of
 from codiff.web.edit_request import CheckedEdit
@@ -66,8 +66,8 @@ class EditResult:
 
     Attributes:
         views: whole photos, where a face was cut out of them, and then faces at the model's size.
-        trials: pictures of all strengths that were tried, and what judges say of each; none where one was given.
-        curve: of their scores; None where there are none.
+        search: all strengths that were tried; None where one was given.
+        curve: of their scores, as a file; None where there are none.
         figures: the overview, and where a strength was found the strip.
         record: what was asked for and found, as JSON can hold it.
         record_path: that as a file.
@@ -78,7 +78,7 @@ class EditResult:
     """
 
     views: list[View]
-    trials: list[tuple[Path, str]]
+    search: StrengthSearch | None
     curve: Path | None
     figures: list[Path]
     record: dict[str, Any]
@@ -100,7 +100,6 @@ def stored(
     """Write what an edit came to, as the command line does, and what the page needs besides."""
     write_edit(pipe, plan, found.strengths, [found.edit], found.search, signer)
     views = _views(plan, found, signer)
-    trials = _trials(plan, found.search, signer)
     searched = found.search is not None
     curve = plan.extra("curve") if searched else None
     figures = [plan.outputs.grid, *([plan.extra("curve"), plan.extra("strip")] if searched else [])]
@@ -109,7 +108,7 @@ def stored(
     pictures = [*(view.path for view in views), *figures]
     return EditResult(
         views=views,
-        trials=trials,
+        search=found.search,
         curve=curve,
         figures=figures,
         record=record,
@@ -154,22 +153,6 @@ def _smaller(picture: Image.Image) -> Image.Image:
     small = picture.copy()
     small.thumbnail((_SHOWN, _SHOWN), Image.Resampling.LANCZOS)
     return small
-
-
-def _trials(plan: Plan, search: StrengthSearch | None, signer: Signer | None) -> list[tuple[Path, str]]:
-    if search is None:
-        return []
-    shown = []
-    for number, trial in enumerate([*search.common, *search.varied]):
-        path = plan.extra(f"trial{number}")
-        save_png(trial.image, path, {"figure": "trial", **plan.metadata(trial.strengths)}, signer)
-        shown.append((path, _said_of(trial, trial is search.best)))
-    return shown
-
-
-def _said_of(trial: Trial, chosen: bool) -> str:
-    mark = "chosen: " if chosen else ""
-    return f"{mark}{told(trial.strengths)} · obeys {trial.obeys:.2f} · keeps {trial.identity:.2f}"
 
 
 def _summary(edit: CheckedEdit, found: Found) -> str:

@@ -32,10 +32,15 @@ from codiff.web.picker import file_picker, picked_content
 from codiff.web.runs import Done, Step, Waiting
 from codiff.web.settings_section import SettingsSection
 from codiff.web.storage import SessionFolder, Storage
+from codiff.web.trials import shown_trials, trials_strip
 
 FORM = "edit"
 _PHOTO = ("photo", "face", "eyes")
 _CROP = '<img src="{}" alt="The face that is edited" width="112" height="112" style="border-radius: 8px">'
+
+_SHOW_STAGE = """() => document.querySelector("#edit-slider").scrollIntoView({
+  block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth",
+})"""
 
 
 def build_edit_tab(engine: Engine, storage: Storage) -> EditTab:
@@ -125,23 +130,20 @@ class EditTab:
                 buttons=["fullscreen"], elem_id=f"{FORM}-slider", height="100%",
             )  # fmt: skip
             self._preview = preview(elem_id=f"{FORM}-preview")
-        self._views = gr.Gallery(
-            label="Results", format="png", preview=False, object_fit="contain", columns=4, height=190, visible=False,
-            buttons=["fullscreen"], interactive=False, elem_id=f"{FORM}-views",
-        )  # fmt: skip
+        self._views = gr.Radio([], label="Look at", visible=False, elem_id=f"{FORM}-views")
         with gr.Row(elem_classes="downloads"):
             self._picture, self._archive, self._record = (
                 gr.DownloadButton(label, size="sm", interactive=False, min_width=96, elem_id=f"{FORM}-{name}")
                 for name, label in (("picture", "Picture"), ("archive", "All (zip)"), ("settings", "Settings (JSON)"))
             )
         with gr.Column(visible=False, elem_id=f"{FORM}-trade-off") as self._trade_off:
-            self._trials = gr.Gallery(
-                label="Strengths that were tried: how far each obeys, and how much of the person it keeps (1 is best)",
-                format="png", object_fit="contain", columns=4, interactive=False, buttons=["fullscreen"],
-                elem_id=f"{FORM}-trials", height="auto", preview=False,
+            gr.Markdown(
+                "### Strengths that were tried\nHow far each obeys what you asked for, and how much of the person it "
+                "keeps, as judged by the model's own evaluators: 1 is best.", elem_classes="section",
             )  # fmt: skip
+            self._trials = trials_strip(elem_id=f"{FORM}-trials")
             self._curve = gr.Image(
-                label="Obeying the target against keeping the person", format="png", interactive=False,
+                label="Obeying against keeping the person", show_label=False, format="png", interactive=False,
                 buttons=["download", "fullscreen"], elem_id=f"{FORM}-curve",
             )  # fmt: skip
 
@@ -164,7 +166,8 @@ class EditTab:
             self._edited, given, shown, trigger_mode="once", api_visibility="private", **work_event(self._engine)
         )
         self._cancel.click(self._stop, None, [self._progress, self._preview, self._cancel], cancels=[edited], **QUIET)
-        self._views.select(self._select, self._result, [self._slider, self._picture], **QUIET)
+        self._run.click(None, js=_SHOW_STAGE)
+        self._views.input(self._select, [self._views, self._result], [self._slider, self._picture], **QUIET)
 
     def _opened(self, file: Any, request: gr.Request) -> Updates:
         """Updates that show a photo: its face is looked for, cut out and read."""
@@ -296,7 +299,8 @@ class EditTab:
         return {self._progress: line, **({} if picture is None else {self._preview: picture})}
 
     def _finished(self, edit: CheckedEdit, result: EditResult) -> Updates:
-        self.edits.times.note(edit.wanted.editor, result.seconds, learned=edit.left > 0)
+        if result.search is None:
+            self.edits.times.note(edit.wanted.editor, result.seconds, learned=edit.left > 0)
         first = result.views[0]
         return {
             **self._errors.cleared(),
@@ -305,14 +309,16 @@ class EditTab:
             self._progress: told(f"{result.summary}.", 1.0),
             self._slider: _compared(first),
             self._views: gr.update(
-                value=[(str(view.path), view.caption) for view in result.views], visible=len(result.views) > 1
+                choices=[(view.caption, place) for place, view in enumerate(result.views)],
+                value=0,
+                visible=len(result.views) > 1,
             ),
             self._picture: gr.update(value=str(first.path), interactive=True),
             self._archive: gr.update(value=str(result.archive_path), interactive=True),
             self._record: gr.update(value=str(result.record_path), interactive=True),
             self._result: result,
-            self._trade_off: gr.update(visible=bool(result.trials)),
-            self._trials: [(str(path), caption) for path, caption in result.trials],
+            self._trade_off: gr.update(visible=result.search is not None),
+            self._trials: "" if result.search is None else shown_trials(result.search),
             self._curve: None if result.curve is None else str(result.curve),
         }
 
@@ -320,10 +326,10 @@ class EditTab:
         self._engine.workers.stop(self._storage.session(request.session_hash).name)
         return told("Stopped"), None, gr.update(interactive=False)
 
-    def _select(self, result: EditResult | None, event: gr.SelectData) -> tuple[Any, Any]:
-        if result is None or not 0 <= event.index < len(result.views):
+    def _select(self, place: Any, result: EditResult | None) -> tuple[Any, Any]:
+        if result is None or place not in range(len(result.views)):
             return gr.skip(), gr.skip()
-        view = result.views[event.index]
+        view = result.views[place]
         return _compared(view), gr.update(value=str(view.path))
 
 

@@ -6,14 +6,13 @@ import statistics
 import threading
 from collections import defaultdict, deque
 
-_KEPT = 9
-
+_KEPT = 9  # times of each
 _SHIPPED = {
     "sdedit": "a few seconds",
     "blended": "a few seconds",
     "ddim-inversion": "some ten seconds",
     "diffedit": "some ten seconds",
-    "imagic": "ten seconds to a minute for the first edit of a photo",
+    "imagic": "about half a minute for the first edit of a photo, and then seconds,",
 }
 
 

@@ -56,12 +56,12 @@ def launch(plan: Plan, listener: socket.socket) -> None:
 
 
 def _serve(plan: Plan, storage: Storage, listener: socket.socket) -> None:
+    tell(f"loading the model {plan.model}")
     # Imported only now: Gradio reads the environment, which had to be prepared before.
     from codiff.web.engine import Engine
     from codiff.web.page import build, look
     from codiff.web.server import PageServer
 
-    tell(f"loading the model {plan.model}")
     engine = Engine.load(plan.model, plan.limits, plan.device)
     try:
         blocks = build(engine, storage)

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from codiff.web.api import build_api
+from codiff.web.api import Endpoints
 from codiff.web.condition_inputs import QUIET
 from codiff.web.edit_tab import build_edit_tab
 from codiff.web.engine import Engine
@@ -36,7 +36,7 @@ def build(engine: Engine, storage: Storage) -> gr.Blocks:
             with gr.Tab("Edit", id="edit"):
                 build_edit_tab(engine, storage)
         generate.inside.click(lambda: gr.Tabs(selected=_INSIDE), None, tabs, **QUIET)
-        build_api(engine, storage)
+        Endpoints(engine, storage)
     return page
 
 

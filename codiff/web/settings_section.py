@@ -7,9 +7,11 @@ from typing import Any
 
 import gradio as gr
 
+from codiff.web.choices import Choices
 from codiff.web.condition_inputs import QUIET, Data
 from codiff.web.engine import Engine, Request
 from codiff.web.error_lines import ErrorLines, Updates
+from codiff.web.limits import Limits
 
 _SEEDS = 2**31  # that the dice throw: short enough to be written down
 _SAMPLERS = {
@@ -47,8 +49,14 @@ class SettingsSection:
     """
 
     def __init__(self, engine: Engine, errors: ErrorLines, form: str, usual: Request = Request({})) -> None:  # noqa: B008
-        limits, choices = engine.limits, engine.choices
-        guidance = choices.guidance if usual.guidance is None else usual.guidance
+        self._errors, self._form, self._usual = errors, form, usual
+        self._place_often(engine.limits)
+        with gr.Accordion("More settings", open=False, elem_id=f"{form}-more"):
+            self._place_seldom(engine.limits, engine.choices)
+
+    def _place_often(self, limits: Limits) -> None:
+        """What most visitors change."""
+        form, errors, usual = self._form, self._errors, self._usual
         with gr.Row(elem_classes="settings"):
             with gr.Column(min_width=220):
                 self._count = gr.Slider(
@@ -64,29 +72,33 @@ class SettingsSection:
                     )  # fmt: skip
                     dice = gr.Button("Random", size="sm", min_width=44, elem_classes="dice", elem_id=f"{form}-dice")
                 errors.place("seed")
-        with gr.Accordion("More settings", open=False, elem_id=f"{form}-more"):
-            self._steps = gr.Slider(
-                1, limits.steps, min(usual.steps, limits.steps), step=1, label="Steps",
-                info="How often the noise is lowered: more take longer and add detail.", **hinted(form, "steps"),
-            )  # fmt: skip
-            errors.place("steps")
-            self._guidance = gr.Slider(
-                0, limits.guidance, guidance, step=0.1, label="Guidance",
-                info="1 follows what you gave plainly, more follows it closer and varies less.",
-                **hinted(form, "guidance"),
-            )  # fmt: skip
-            errors.place("guidance")
-            self._scheduler = gr.Dropdown(
-                [(_SAMPLERS.get(name, name), name) for name in choices.schedulers], value=choices.schedulers[0],
-                label="Sampler", info="How each step is computed.", **hinted(form, "scheduler"),
-            )  # fmt: skip
-            errors.place("scheduler")
-            self._composition = gr.Dropdown(
-                [(_RULES.get(name, name), name) for name in choices.compositions], value=choices.compositions[0],
-                label="Combination", info="How the models share the decision.", **hinted(form, "composition"),
-            )  # fmt: skip
-            errors.place("composition")
         dice.click(lambda: secrets.randbelow(_SEEDS), None, self._seed, **QUIET)
+
+    def _place_seldom(self, limits: Limits, choices: Choices) -> None:
+        """What few visitors change."""
+        form, errors, usual = self._form, self._errors, self._usual
+        guidance = choices.guidance if usual.guidance is None else usual.guidance
+        self._steps = gr.Slider(
+            1, limits.steps, min(usual.steps, limits.steps), step=1, label="Steps",
+            info="How often the noise is lowered: more take longer and add detail.", **hinted(form, "steps"),
+        )  # fmt: skip
+        errors.place("steps")
+        self._guidance = gr.Slider(
+            0, limits.guidance, guidance, step=0.1, label="Guidance",
+            info="1 follows what you gave plainly, more follows it closer and varies less.",
+            **hinted(form, "guidance"),
+        )  # fmt: skip
+        errors.place("guidance")
+        self._scheduler = gr.Dropdown(
+            [(_SAMPLERS.get(name, name), name) for name in choices.schedulers], value=choices.schedulers[0],
+            label="Sampler", info="How each step is computed.", **hinted(form, "scheduler"),
+        )  # fmt: skip
+        errors.place("scheduler")
+        self._composition = gr.Dropdown(
+            [(_RULES.get(name, name), name) for name in choices.compositions], value=choices.compositions[0],
+            label="Combination", info="How the models share the decision.", **hinted(form, "composition"),
+        )  # fmt: skip
+        errors.place("composition")
 
     @property
     def components(self) -> list[Any]:

@@ -250,7 +250,7 @@ def test_published_conditions_through_the_pipeline(golden: Golden) -> None:
 
 @pytest.mark.parametrize("steps", [1, 7, 150, 500, 1000])
 def test_any_number_of_steps(golden: Golden, steps: int) -> None:
-    grid = golden.pipe._scheduler_copy(steps).timesteps
+    grid = golden.pipe.scheduler_for(steps).timesteps
     assert len(grid) == steps
     assert grid.max() <= 999
     assert grid.min() == (0 if steps == 1000 else 1)  # as many steps as timesteps leave no room for the offset
@@ -258,7 +258,7 @@ def test_any_number_of_steps(golden: Golden, steps: int) -> None:
 
 def test_a_grid_that_begins_too_low_is_told(golden: Golden) -> None:
     with pytest.warns(InputNotice, match="600 steps of this scheduler begin at timestep 600 of 1000"):
-        golden.pipe._scheduler_copy(600)
+        golden.pipe.scheduler_for(600)
 
 
 # -- training ----------------------------------------------------------------------------------------------------------

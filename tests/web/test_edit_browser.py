@@ -255,9 +255,10 @@ def test_eyes_are_marked_by_hand(page: Any, wide: Path) -> None:
     page.keyboard.press("Shift+ArrowLeft")
     page.wait_for_function("src => document.querySelector('#edit-crop img').src !== src", arg=before)
     edit(page)
-    names = page.locator("#edit-views .caption-label")
-    assert "photo" in names.nth(0).inner_text()
-    assert "face" in names.nth(1).inner_text()
+    first = page.get_attribute("#edit-slider img >> nth=1", "src")
+    page.locator("#edit-views label", has_text="photo, seed 0").wait_for()
+    page.locator("#edit-views label", has_text="face, seed 0").click()
+    page.wait_for_function("before => document.querySelectorAll('#edit-slider img')[1].src !== before", arg=first)
 
 
 def test_eyes_are_marked_by_keyboard_alone(page: Any, wide: Path) -> None:
@@ -276,10 +277,10 @@ def test_a_strength_is_found(page: Any, face: Path) -> None:
     page.uncheck("#edit-mask .switch input")
     page.check("#edit-auto input")
     edit(page)
-    captions = page.locator("#edit-trials .caption-label").all_inner_texts()
+    captions = page.locator("#edit-trials li").all_inner_texts()
     assert len(captions) == 2
     assert all("obeys" in caption and "keeps" in caption for caption in captions)
-    assert sum(caption.startswith("chosen") for caption in captions) == 1
+    assert sum("(chosen)" in caption for caption in captions) == 1
     page.locator("#edit-curve img").wait_for()
 
 

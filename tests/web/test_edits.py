@@ -37,6 +37,7 @@ from codiff.web.field_error import FieldError
 from codiff.web.limits import Limits
 from codiff.web.runs import Done, Step
 from codiff.web.storage import SessionFolder, Storage
+from codiff.web.trials import shown_trials
 
 TEXT = CAPTIONS[0]
 LEARNING = Learning(token_steps=1, model_steps=2, rank=2)
@@ -239,14 +240,13 @@ def test_cancelled_learning_goes_on(edits: Edits, session: SessionFolder, monkey
 def test_a_strength_is_found(edits: Edits, session: SessionFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(EDITORS, "sdedit", replace(EDITORS["sdedit"], tried=(0.25, 0.5, 0.75)))
     result = drawn(edits, session, strength=None, conditions={"text": TEXT, "mask": labels()})
-    assert len(result.trials) == 3
-    chosen = [caption for _, caption in result.trials if caption.startswith("chosen: ")]
-    assert len(chosen) == 1
-    strength = result.record["strengths"]["text"]
-    assert chosen[0].startswith(f"chosen: {strength:g} · obeys ")
-    assert " · keeps " in chosen[0]
-    for path, _ in result.trials:
-        assert read_metadata(path)["figure"] == "trial"
+    assert result.search is not None
+    assert [trial.strengths["text"] for trial in result.search.common] == [0.25, 0.5, 0.75]
+    assert result.record["strengths"] == result.search.best.strengths
+    shown = shown_trials(result.search)
+    assert shown.count("<li") == 3
+    assert shown.count("(chosen)</strong>") == 1
+    assert f"<strong>{result.search.best.strengths['text']:g} (chosen)" in shown
     assert result.curve is not None
     assert min(pixels(result.curve).shape[:2]) > 100
 
