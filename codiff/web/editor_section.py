@@ -119,8 +119,8 @@ class EditorSection:
             self._learning = gr.Radio(
                 [(f"Quick ({steps[QUICK]} steps)", QUICK), (f"Thorough ({steps[FULL]} steps)", FULL)], value=QUICK,
                 label="Learning", elem_id=f"{self._form}-learning",
-                info="Steps for each of caption, mask and so on. Thorough keeps more of the person. What was learned "
-                "is used again for every other edit of the same photo.",
+                info="Quick does for a first try; Thorough takes the steps of the command line. What was learned is "
+                "used again for every other edit of the same photo.",
             )  # fmt: skip
             self._errors.place("learning")
 

@@ -254,7 +254,7 @@ class Edits:
 
 
 def _quicker(learning: Learning) -> Learning:
-    """The same with fewer steps: half a minute becomes seconds, and the person is kept less well."""
+    """The same with fewer steps, for a first try."""
     token_steps, model_steps = (max(1, steps // _QUICKER) for steps in (learning.token_steps, learning.model_steps))
     return replace(learning, token_steps=token_steps, model_steps=model_steps)
 
