@@ -232,7 +232,7 @@ class MaskInput(PaintedInput):
 
     hint = "Paint which part of the face is where."
     upload = "Upload a mask"
-    upload_hint = "A picture in the palette's colours or of class numbers, or a tensor (.pt)"
+    upload_hint = "A mask file: PNG in these colours or of class numbers, or .pt of the published data"
     endings = (*PICTURES, *_TENSORS)
 
     def _placed(self, value: str) -> gr.HTML:

@@ -72,7 +72,9 @@ class GenerateTab:
                 self._errors.place("conditions")
             with gr.Column(elem_classes="tuning"):
                 self._settings = SettingsSection(engine, self._errors, FORM)
-                self._steer = SteerSection(self._inputs, self._errors, FORM)
+                self._steer = SteerSection(
+                    self._inputs, self._errors, FORM, engine.pipe.scheduler.config.num_train_timesteps
+                )
             with gr.Column(elem_classes="outcome"):
                 self._place_outcome()
         self._wire(page)

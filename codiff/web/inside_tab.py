@@ -47,7 +47,7 @@ class InsideTab:
     def _place_influences(self) -> None:
         gr.Markdown(
             "### Who decides where\nAt each step every model says what it would change, and its *influence* says how "
-            "much of that is done, for each place. Influences share 100%.",
+            "much of that is done, for each place. In most combinations they share 100%.",
             elem_classes="section",
         )
         self._step = gr.Slider(
@@ -62,7 +62,8 @@ class InsideTab:
         gr.Markdown("### When\nThe mean of each map, step by step.", elem_classes="section")
         self._curve = figures("Mean influence over the steps", _NOTHING, columns=1, elem_id=f"{FORM}-curve")
         gr.Markdown(
-            "### Where they disagree\nHow far apart the pictures are that the models foresee at this step.",
+            "### Where they disagree\nHow far apart the pictures are that the models foresee at this step: 0 where "
+            "all foresee the same, about 0.7 where two that count equally foresee unrelated ones.",
             elem_classes="section",
         )
         self._conflict = figures(

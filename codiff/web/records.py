@@ -114,7 +114,7 @@ def restored(
     """
     data = content.encode(errors="replace") if isinstance(content, str) else content
     if len(data) > limits.record_bytes:
-        raise FieldError(FIELD, f"{len(data) / 2**20:.0f} MiB are too many; no record is that large")
+        raise FieldError(FIELD, f"{len(data) / 2**20:.0f} MiB are too many; no settings file is that large")
     if data.startswith(_PNG):
         return _from_picture(data, pipe, limits)
     record = _parsed(data)
@@ -122,7 +122,7 @@ def restored(
         conditions = {modality: _condition(pipe, modality, each) for modality, each in record.conditions.items()}
         bias = None if record.bias is None else _restored_bias(record.bias, limits)
     except InputError as error:
-        raise FieldError(FIELD, f"this record cannot be used: {error}") from error
+        raise FieldError(FIELD, f"these settings cannot be used: {error}") from error
     request = Request(
         conditions,
         seed=record.seed,
@@ -144,9 +144,10 @@ def _parsed(data: bytes) -> _Record:
         place = ".".join(map(str, first["loc"]))
         where = f" at {place[:100]}" if place else ""
         raise FieldError(
-            FIELD, f"this is not a record of codiff ({first['msg'][:200]}{where}); load the JSON file that came with "
-            "a picture",
-        ) from error  # fmt: skip
+            FIELD,
+            f"this is not a settings file of codiff ({first['msg'][:200]}{where}); load the JSON file that came with a "
+            "picture",
+        ) from error
 
 
 def _condition(pipe: CollaborativePipeline, modality: str, stored: _Condition) -> Any:
@@ -165,7 +166,7 @@ def _other_model(model: str, weights: str, ours: str, our_weights: str) -> tuple
     if weights == our_weights:
         return ()
     which = "another version of this model" if model == ours else f"the model {model[:100]}"
-    return (f"this record was made with {which}: the pictures will be others",)
+    return (f"these settings were made with {which}: the pictures will be others",)
 
 
 def stored_bias(bias: InfluenceBias) -> dict[str, Any]:

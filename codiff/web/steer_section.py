@@ -55,13 +55,15 @@ class SteerSection:
         inputs: the form's conditions.
         errors: gets the line for what is wrong.
         form: its name, which begins all ids.
+        timesteps: of the model's training schedule.
     """
 
-    def __init__(self, inputs: Sequence[ConditionInput], errors: ErrorLines, form: str) -> None:
+    def __init__(self, inputs: Sequence[ConditionInput], errors: ErrorLines, form: str, timesteps: int) -> None:
+        self._timesteps = timesteps
         with gr.Accordion("Steer: who decides how much, when and where", open=False, elem_id=f"{form}-steer"):
             gr.Markdown(
-                "Each model has learned where and when it knows best. Here you overrule it. 0 keeps what is learned; "
-                "each step of 1 multiplies the odds of a model against the others by 2.7.",
+                "Each model has learned where and when it knows best. Here you overrule it: 0 keeps what is learned, "
+                "each step of 1 multiplies a model's odds against the others by 2.7, at 3 it decides nearly alone.",
                 elem_classes="lead",
             )
             with gr.Tabs():
@@ -93,7 +95,9 @@ class SteerSection:
                 factors = [data[slider] for slider in part.times]
                 if part.modality in {**strengths, **maps} and any(factor != _ALWAYS for factor in factors):
                     curves[part.modality] = list(zip(_TIMES.values(), factors, strict=True))
-            return InfluenceBias(strengths, maps, curves) if strengths or maps else None
+            if not (strengths or maps):
+                return None
+            return InfluenceBias(strengths, maps, curves, timesteps=self._timesteps)
         except InputError as error:
             raise FieldError(FIELD, str(error)) from error
 

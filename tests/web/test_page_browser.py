@@ -350,7 +350,7 @@ class TestRestoring:
     def test_what_is_no_record_is_refused_beside_its_button(self, page: Any, tmp_path: Path) -> None:
         (tmp_path / "settings.json").write_text('{"seed": 1}')
         page.set_input_files("#generate-open input", tmp_path / "settings.json")
-        assert "not a record of codiff" in error(page, "record")
+        assert "not a settings file of codiff" in error(page, "record")
 
 
 class TestErrors:

@@ -169,7 +169,7 @@ class TestThereAndBack:
             notes = ours.restore(json.dumps({**told, **changes})).notes
             assert [part in note for note in notes] == [True] * (1 if part else 0)
         notes = ours.restore(json.dumps({**told, "model": "big", "weights": "2" * 64})).notes
-        assert notes == ("this record was made with the model big: the pictures will be others",)
+        assert notes == ("these settings were made with the model big: the pictures will be others",)
 
 
 class TestRefused:
@@ -223,11 +223,11 @@ class TestRefused:
         ids=str,
     )
     def test_what_is_no_record(self, ours: Engine, content: bytes | str) -> None:
-        refused(ours, content, "not a record of codiff", "load the JSON file")
+        refused(ours, content, "not a settings file of codiff", "load the JSON file")
 
     def test_one_that_is_too_large(self) -> None:
         with closing(engine(Limits(record_bytes=1000))) as ours:
-            refused(ours, b" " * 1001, "no record is that large")
+            refused(ours, b" " * 1001, "no settings file is that large")
 
     def test_what_is_in_it_is_checked_as_if_it_came_from_the_page(self, ours: Engine) -> None:
         told = record(ours)
