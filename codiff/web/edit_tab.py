@@ -162,10 +162,10 @@ class EditTab:
             *lines, self._progress, self._preview, self._cancel, self._slider, self._views, self._picture,
             self._archive, self._record, self._result, self._trade_off, self._trials, self._curve, self._editor.purpose,
         ]  # fmt: skip
-        edited = self._run.click(
+        self._run.click(
             self._edited, given, shown, trigger_mode="once", api_visibility="private", **work_event(self._engine)
         )
-        self._cancel.click(self._stop, None, [self._progress, self._preview, self._cancel], cancels=[edited], **QUIET)
+        self._cancel.click(self._stop, None, self._cancel, **QUIET)
         self._run.click(None, js=_SHOW_STAGE)
         self._views.input(self._select, [self._views, self._result], [self._slider, self._picture], **QUIET)
 
@@ -283,12 +283,14 @@ class EditTab:
                 self._progress: told("Starting"),
             }
             run = EditRun(self._engine, edit, session)
+            last: Updates = {self._progress: told("Stopped")}
             with closing(run.events()) as events:
                 for event in events:
                     if isinstance(event, Done):
-                        yield {**idle, **self._finished(edit, event.result)}
+                        last = self._finished(edit, event.result)
                     else:
                         yield self._at_work(event, run.stage)
+            yield {**idle, **last}
         except FieldError as error:
             yield {**idle, **self._errors.shown(error), self._progress: told()}
 
@@ -322,9 +324,10 @@ class EditTab:
             self._curve: None if result.curve is None else str(result.curve),
         }
 
-    def _stop(self, request: gr.Request) -> tuple[Any, None, Any]:
+    def _stop(self, request: gr.Request) -> Any:
+        """End the work; the event that waits for it then says so itself, after all that it said before."""
         self._engine.workers.stop(self._storage.session(request.session_hash).name)
-        return told("Stopped"), None, gr.update(interactive=False)
+        return gr.update(interactive=False)
 
     def _select(self, place: Any, result: EditResult | None) -> tuple[Any, Any]:
         if result is None or place not in range(len(result.views)):

@@ -129,9 +129,7 @@ class GenerateTab:
             self._generate, given, shown, trigger_mode="once", api_visibility="private", **work_event(self._engine)
         )
         self._run.click(None, js=_SHOW_STAGE)
-        self._cancel.click(
-            self._stop, None, [self._progress, self._preview, self._cancel], cancels=[self.drawn], **QUIET
-        )
+        self._cancel.click(self._stop, None, self._cancel, **QUIET)
         self._gallery.select(self._select, self.result, [self.chosen, self._picture], **QUIET)
         filled = [*given, *self._errors.components]
         self._examples.select(self._take_example, None, filled, **QUIET)
@@ -156,9 +154,14 @@ class GenerateTab:
             checked = self._engine.check(self._request(data))
             begun = {self._cancel: gr.update(interactive=True), self._progress: told("Starting")}
             yield {**self._errors.cleared(), **begun}
+            last: Updates = {self._progress: told("Stopped")}
             with closing(self._engine.draw(checked, self._storage.session(request.session_hash))) as events:
                 for event in events:
-                    yield {**idle, **self._finished(event.result)} if isinstance(event, Done) else self._moved(event)
+                    if isinstance(event, Done):
+                        last = self._finished(event.result)
+                    else:
+                        yield self._moved(event)
+            yield {**idle, **last}
         except FieldError as error:
             yield {**idle, **self._errors.shown(error), self._progress: told()}
 
@@ -187,9 +190,10 @@ class GenerateTab:
             self._kept: result.record,
         }
 
-    def _stop(self, request: gr.Request) -> tuple[Any, None, Any]:
+    def _stop(self, request: gr.Request) -> Any:
+        """End the work; the event that waits for it then says so itself, after all that it said before."""
         self._engine.workers.stop(self._storage.session(request.session_hash).name)
-        return told("Stopped"), None, gr.update(interactive=False)
+        return gr.update(interactive=False)
 
     def _select(self, result: Result | None, event: gr.SelectData) -> tuple[Any, Any]:
         if result is None or not 0 <= event.index < len(result.paths):

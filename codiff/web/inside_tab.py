@@ -92,11 +92,11 @@ class InsideTab:
         gr.on([self._step.input, self._picture.input], self._looked, looked, shown, trigger_mode="always_last", **QUIET)
         chosen = self._generate.chosen.change(lambda place: place, self._generate.chosen, self._picture, **QUIET)
         chosen.then(self._looked, looked, shown, **QUIET)
-        compared = self._compare.click(
+        self._compare.click(
             self._compared, result, [*self._errors.components, self._progress, self._ways, self._archive, self._cancel],
             trigger_mode="once", api_visibility="private", **work_event(self._engine),
         )  # fmt: skip
-        self._cancel.click(self._stop, None, [self._progress, self._cancel], cancels=[compared], **QUIET)
+        self._cancel.click(self._stop, None, self._cancel, **QUIET)
 
     def _opened(self, result: Result | None) -> Updates:
         """A new result: all its steps together, its first picture."""
@@ -144,12 +144,14 @@ class InsideTab:
                 self._progress: told("Starting"),
             }
             session = self._storage.session(request.session_hash)
+            last: Updates = {self._progress: told("Stopped")}
             with closing(self._engine.compare(result.checked, session)) as events:
                 for event in events:
                     if isinstance(event, Done):
-                        yield {**idle, **self._ways_of(event.result)}
+                        last = self._ways_of(event.result)
                     else:
                         yield {self._progress: how_far(event)}
+            yield {**idle, **last}
         except FieldError as error:
             yield {**idle, **self._errors.shown(error), self._progress: told()}
 
@@ -160,6 +162,7 @@ class InsideTab:
             self._archive: gr.update(value=str(result.archive_path), interactive=True),
         }
 
-    def _stop(self, request: gr.Request) -> tuple[Any, Any]:
+    def _stop(self, request: gr.Request) -> Any:
+        """End the work; the event that waits for it then says so itself, after all that it said before."""
         self._engine.workers.stop(self._storage.session(request.session_hash).name)
-        return told("Stopped"), gr.update(interactive=False)
+        return gr.update(interactive=False)

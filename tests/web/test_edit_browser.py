@@ -295,12 +295,15 @@ def test_editors_show_what_they_need(page: Any) -> None:
 
 def test_a_run_is_cancelled(site: Site, page: Any, face: Path) -> None:
     open_photo(page, face)
+    choose(page, "ddim-inversion")
     few(page, 1000)
     page.click("#edit-run")
     page.wait_for_function("/Step [1-9]/.test(document.querySelector('#edit-progress .told').textContent)")
     page.click("#edit-cancel")
     page.wait_for_function("document.querySelector('#edit-progress .told').textContent === 'Stopped'")
     until(lambda: not site.busy, 60)
+    assert page.is_disabled("#edit-cancel")
+    edit(page)  # and it can go on
 
 
 @pytest.mark.parametrize("width", [360, 1920])
