@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
 import zipfile
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ from codiff.web.limits import Limits
 pytest.importorskip("gradio", reason="gradio is not installed: pip install 'codiff[web]'")
 
 SIDE = 256  # pixels of a new canvas
+SCREENSHOTS = "CODIFF_SCREENSHOTS"  # names a folder for pictures of the page; they are thrown away without
 LIMITS = Limits(painter_side=64, steps=1000)
 TOLD = "document.querySelector('#generate-progress .told').textContent"
 SKIN, HAIR = MASK_CLASSES.index("skin"), MASK_CLASSES.index("hair")
@@ -403,12 +405,17 @@ class TestVisitors:
 
 class TestForm:
     @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1024, "dark"), (1920, "light")])
-    def test_it_fits_and_everything_has_a_name(self, site: Site, browser: Any, width: int, scheme: str) -> None:
+    def test_it_fits_and_everything_has_a_name(
+        self, site: Site, browser: Any, tmp_path: Path, width: int, scheme: str
+    ) -> None:
+        pictures = Path(os.environ.get(SCREENSHOTS, tmp_path))
         with visit(site, browser, viewport={"width": width, "height": 800}, color_scheme=scheme) as page:
             for tab in page.get_by_role("tab").all():
                 tab.click()
                 assert page.evaluate("document.documentElement.scrollWidth") <= width
                 assert nameless(page) == []
+                name = tab.inner_text().lower().replace(" ", "-")
+                page.screenshot(path=pictures / f"page-{width}-{scheme}-{name}.png", full_page=True)
 
     def test_a_face_is_made_by_the_keyboard_alone(self, page: Any) -> None:
         page.focus("#generate-examples button")
