@@ -60,7 +60,8 @@ def make(
     data: Annotated[Path | None, _drawn("CelebA-HQ, for its protocols.", metavar="FOLDER", show_default=False)] = None,
     device: Annotated[str | None, _drawn("cpu, cuda, ...", metavar="NAME", show_default=False)] = None,
     conditions: Annotated[
-        int | None, typer.Option(help="So many, drawn by the seed; without: all.", show_default=False)
+        int | None,
+        typer.Option(help=f"So many, drawn by the seed; without: all, or {_DRAWN} to draw.", show_default=False),
     ] = None,
     questions: Annotated[
         str | None,

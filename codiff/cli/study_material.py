@@ -61,7 +61,7 @@ def draw_material(wanted: Drawn, folder: Path) -> Folders:
     """
     if len(set(wanted.methods)) < 2 or WEIGHTED in wanted.methods:
         raise InputError(
-            f"--methods takes two or more of the rules and single models, without {WEIGHTED}, as mean,text"
+            f"--methods takes two or more of the rules and single models, without {WEIGHTED}, as mean,text-alone"
         )
     protocol, home = protocol_named(wanted.protocol), find_model(wanted.model)
     pipe = CollaborativePipeline.from_pretrained(home).to(open_device(wanted.device))
