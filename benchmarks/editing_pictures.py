@@ -9,24 +9,20 @@ from __future__ import annotations
 import argparse
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from benchmarks.demo_quality import Judge
+from benchmarks.edit_tasks import Task, edited, lacks_region, task_of
 from benchmarks.pictures import save
-from codiff import CollaborativePipeline, generators
-from codiff.data.face_attributes import Description, Face
-from codiff.data.face_captions import caption
-from codiff.data.face_renderer import render
-from codiff.data.faces import FaceExample, ProceduralFaces
-from codiff.editing import Edit, Learned, Sampling, blended, ddim_inversion, diffedit, imagic, sdedit
+from codiff import CollaborativePipeline
+from codiff.data.face_attributes import Description
+from codiff.data.faces import ProceduralFaces
+from codiff.editing import Sampling
+from codiff.editing.editors import EDITORS
 from codiff.evaluation.identity_error import identity_error
 from codiff.figures import on_paper, table
 from codiff.main import main as codiff_command
@@ -34,34 +30,6 @@ from codiff.model_files import find_model
 from codiff.pixels import from_uint8
 
 SAMPLING = Sampling(num_inference_steps=25, guidance_scale=2.0)
-SIDE = 128  # pixels
-
-
-@dataclass(frozen=True)
-class Task:
-    """One edit of one validation face.
-
-    Attributes:
-        name: for files and rows.
-        before: the face as it is.
-        after: the same person with the new description and layout.
-        modalities: which of them the target tells.
-    """
-
-    name: str
-    before: FaceExample
-    after: FaceExample
-    modalities: tuple[str, ...]
-
-    @property
-    def target(self) -> dict[str, Any]:
-        """What the edit is told."""
-        return {modality: self.after.conditions[modality] for modality in self.modalities}
-
-    @property
-    def source(self) -> dict[str, Any]:
-        """What the photo shows, of the same modalities."""
-        return {modality: self.before.conditions[modality] for modality in self.modalities}
 
 
 def tasks(size: int) -> list[Task]:
@@ -70,76 +38,32 @@ def tasks(size: int) -> list[Task]:
     old = Description(age="seventies", beard="long", gender="man")
     young = Description(age="young", beard="none", gender="man")
     return [
-        _task("text", faces[10], ("text",), description=old),
-        _task("mask", faces[10], ("mask",), hair_style="long", smile=1.0),
-        _task("both", faces[0], ("text", "mask"), description=young, hair_style="short", glasses="none"),
+        task_of("text", faces[10], description=old),
+        task_of("mask", faces[10], hair_style="long", smile=1.0),
+        task_of("both", faces[0], description=young, hair_style="short", glasses="none"),
     ]
-
-
-def _task(
-    name: str,
-    before: FaceExample,
-    modalities: tuple[str, ...],
-    *,
-    description: Description | None = None,
-    **layout: Any,
-) -> Task:
-    description = description or before.face.description
-    face: Face = replace(before.face, description=description, layout=replace(before.face.layout, **layout))
-    drawn = render(face, before.image.shape[0])
-    after = FaceExample(drawn.image, drawn.mask, drawn.sketch, caption(face), face)
-    return Task(name, before, after, modalities)
-
-
-def editors(cache: Path) -> dict[str, Callable[[CollaborativePipeline, Task], Edit | None]]:
-    """Name -> editor at its defaults; None where it needs a region that nothing tells."""
-    return {
-        "imagic": partial(_imagic, cache),
-        "sdedit": lambda pipe, task: sdedit(pipe, task.before.image, task.target, **_common()),
-        "ddim-inversion": lambda pipe, task: ddim_inversion(
-            pipe, task.before.image, task.target, source=task.source, **_common()
-        ),
-        "blended": _blended,
-        "diffedit": lambda pipe, task: diffedit(pipe, task.before.image, task.target, source=task.source, **_common()),
-    }
-
-
-def _common() -> dict[str, Any]:
-    return {"generator": generators(0, 1), "sampling": SAMPLING}
-
-
-def _imagic(cache: Path, pipe: CollaborativePipeline, task: Task) -> Edit:
-    path = cache / f"{task.name}-edit.safetensors"
-    learned = Learned.load(path) if path.exists() else None
-    return imagic(pipe, task.before.image, task.target, learned=learned, save_to=path, start="inversion", **_common())
-
-
-def _blended(pipe: CollaborativePipeline, task: Task) -> Edit | None:
-    if "mask" not in task.modalities:
-        return None
-    return blended(pipe, task.before.image, task.target, source=task.source, **_common())
 
 
 def compared(pipe: CollaborativePipeline, size: int, cache: Path) -> Image.Image:
     """A row for each edit: photo, what each editor makes of it, and the drawing of the same person with the target."""
     judge, rows, captions = Judge(find_model("demo")), [], []
-    made = editors(cache)
     for task in tasks(size):
         row, notes = [Image.fromarray(task.before.image)], [""]
-        for name, edit in made.items():
-            started = time.process_time()
-            result = edit(pipe, task)
-            if result is None:
+        for name in EDITORS:
+            if lacks_region(name, task):
                 row.append(Image.new("RGB", (size, size), (255, 255, 255)))
                 notes.append("needs a region")
                 continue
+            started = time.process_time()
+            learned = cache / f"{task.name}-edit.safetensors"
+            result = edited(pipe, name, task, learned=learned, sampling=SAMPLING)
             told = _scores(judge, result.images[0], task)
             print(f"{task.name}, {name}: {told}, {time.process_time() - started:.1f} s of one core, {result.measured}")
             row.append(result.images[0])
             notes.append(told)
         rows.append([*row, Image.fromarray(task.after.image)])
         captions.append([*notes, ""])
-    heads = ["photo", *made, "the drawing"]
+    heads = ["photo", *EDITORS, "the drawing"]
     return on_paper(table(rows, row_titles=[task.name for task in tasks(size)], column_titles=heads, captions=captions))
 
 

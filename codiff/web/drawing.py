@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -23,6 +24,8 @@ from codiff.web.exports import metadata
 from codiff.web.previews import Previews
 from codiff.web.request import Checked
 from codiff.web.runs import Run
+
+_AT_ONCE = 4  # pictures that are sampled together: of more, two cores foresee none within a second
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class Drawn:
     Attributes:
         way: which.
         settings, bias, digest: what determines them.
-        output: pictures and influences.
+        images: the pictures.
+        influences: modality -> (steps, batch, 1, h, w); None where the rule has none.
         conflict: `disagreement` of the collaborators, (steps, batch, h, w); None where there is one alone.
         timesteps: of the sampling.
     """
@@ -58,7 +62,8 @@ class Drawn:
     settings: Settings
     bias: InfluenceBias | None
     digest: str
-    output: CollaborativePipelineOutput
+    images: list[Image.Image]
+    influences: dict[str, Tensor] | None
     conflict: Tensor | None
     timesteps: list[float]
 
@@ -90,7 +95,8 @@ def draw_ways(run: Run, pipe: CollaborativePipeline, checked: Checked, ways: Seq
         pipe: with the request's scheduler.
         count: pictures of each way.
     """
-    progress = _Progress(run, pipe, checked.settings.steps * len(ways))
+    groups = -(-count // _AT_ONCE)
+    progress = _Progress(run, pipe, checked.settings.steps * len(ways) * groups)
     return [_draw_way(progress, pipe, checked, way, count) for way in ways]
 
 
@@ -100,6 +106,7 @@ class _Progress:
     def __init__(self, run: Run, pipe: CollaborativePipeline, steps: int) -> None:
         self._run, self._previews, self._steps = run, Previews(pipe), steps
         self._timesteps: list[float] = []
+        self.finished: tuple[Image.Image, ...] = ()  # of this way
         run.step(0, steps)
 
     def last_timesteps(self, count: int) -> list[float]:
@@ -109,30 +116,58 @@ class _Progress:
     def __call__(self, _pipe: Any, _step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> None:
         self._run.checkpoint()
         self._timesteps.append(float(timestep))
-        self._run.step(len(self._timesteps), self._steps, self._previews.of(tensors["prediction"]))
+        self._run.step(len(self._timesteps), self._steps, self._previews.of(tensors["prediction"], self.finished))
 
 
 def _draw_way(progress: _Progress, pipe: CollaborativePipeline, checked: Checked, way: Way, count: int) -> Drawn:
     settings = replace(checked.settings, composition=way.composition)
-    several = len(way.modalities) > 1
-    bias = checked.request.bias if way.steered and several else None
-    listener = Listener(pipe.scheduler)
+    bias = checked.request.bias if way.steered and len(way.modalities) > 1 else None
     composition = composed(pipe, way.composition, bias)
+    noise = generators(checked.request.seed, count)
+    images: list[Image.Image] = []
+    influences, conflicts = [], []
+    for start in range(0, count, _AT_ONCE):
+        progress.finished = tuple(images)
+        output, conflict = _sample(progress, pipe, checked, way, composition, noise[start : start + _AT_ONCE])
+        images += output.images
+        influences += [output.influences] if output.influences else []
+        conflicts += [] if conflict is None else [conflict]
+    return Drawn(
+        way,
+        settings,
+        bias,
+        request_digest(settings, {modality: checked.inputs[modality] for modality in way.modalities}, bias),
+        images,
+        {name: torch.cat([maps[name] for maps in influences], dim=1) for name in influences[0]} if influences else None,
+        torch.cat(conflicts, dim=1) if conflicts else None,
+        progress.last_timesteps(settings.steps),
+    )
+
+
+def _sample(
+    progress: _Progress,
+    pipe: CollaborativePipeline,
+    checked: Checked,
+    way: Way,
+    composition: Composition,
+    noise: list[torch.Generator],
+) -> tuple[CollaborativePipelineOutput, Tensor | None]:
+    """Pictures that are sampled together, and where their collaborators disagreed."""
+    listener = Listener(pipe.scheduler)
+    several = len(way.modalities) > 1
     output = pipe(
         {modality: checked.request.conditions[modality] for modality in way.modalities},
-        num_inference_steps=settings.steps,
+        num_inference_steps=checked.settings.steps,
         composition=listener.hearing(composition) if several else composition,
-        guidance_scale=settings.guidance,
-        eta=settings.eta,
-        generator=generators(checked.request.seed, count),
+        guidance_scale=checked.settings.guidance,
+        eta=checked.settings.eta,
+        generator=noise,
         callback_on_step_end=progress,
         callback_on_step_end_tensor_inputs=("latents", "prediction"),
         return_influences=True,
     )
-    digest = request_digest(settings, {modality: checked.inputs[modality] for modality in way.modalities}, bias)
     heard = output.influences if several else None
-    conflict = None if heard is None else disagreement(heard, listener.foreseen)
-    return Drawn(way, settings, bias, digest, output, conflict, progress.last_timesteps(settings.steps))
+    return output, None if heard is None else disagreement(heard, listener.foreseen)
 
 
 def write_pictures(
@@ -142,10 +177,10 @@ def write_pictures(
     paths = []
     for each in drawn:
         conditions = {modality: checked.request.conditions[modality] for modality in each.way.modalities}
-        seeds = range(checked.request.seed, checked.request.seed + len(each.output.images))
+        seeds = range(checked.request.seed, checked.request.seed + len(each.images))
         outputs = Outputs(folder, _name(pipe, conditions), each.digest, seeds)
         told = metadata(pipe, conditions, checked.described, each.settings, each.bias, each.digest)
-        for seed, picture in zip(seeds, each.output.images, strict=True):
+        for seed, picture in zip(seeds, each.images, strict=True):
             save_png(picture, outputs.image(seed), {"seed": seed, **told}, signer)
             paths.append(outputs.image(seed))
     return paths
@@ -155,7 +190,7 @@ def captions(checked: Checked, drawn: Sequence[Drawn]) -> list[str]:
     """One for each picture: the way where there are several, the seed where there are several or one way alone."""
     told = []
     for each in drawn:
-        count = len(each.output.images)
+        count = len(each.images)
         seeds = [f"seed {checked.request.seed + number}" for number in range(count)]
         of_the_way = [each.way.caption] if count == 1 else [f"{each.way.caption}, {seed}" for seed in seeds]
         told += seeds if len(drawn) == 1 else of_the_way
@@ -164,7 +199,7 @@ def captions(checked: Checked, drawn: Sequence[Drawn]) -> list[str]:
 
 def pictures_of(drawn: Sequence[Drawn]) -> list[Image.Image]:
     """All of them, way by way."""
-    return [picture for each in drawn for picture in each.output.images]
+    return [picture for each in drawn for picture in each.images]
 
 
 def _name(pipe: CollaborativePipeline, conditions: Mapping[str, Any]) -> str:

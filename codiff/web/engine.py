@@ -233,7 +233,7 @@ class Engine:
             record=record,
             record_path=record_path,
             archive_path=archive,
-            influences=drawn[0].output.influences,
+            influences=drawn[0].influences,
             conflict=drawn[0].conflict,
             timesteps=drawn[0].timesteps,
             seconds=run.seconds,

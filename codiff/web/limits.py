@@ -12,7 +12,7 @@ class Limits:
     """All of them at least 1.
 
     Attributes:
-        images: of one request; they are sampled together.
+        images: of one request.
         steps: denoising steps.
         guidance: largest scale; the least is 0.
         text: characters of a caption.

@@ -33,16 +33,21 @@ class Previews:
         self._asked = 0.0
         self._cost = 0.0
 
-    def of(self, prediction: Tensor) -> Image.Image | None:
+    def of(self, prediction: Tensor, finished: Sequence[Image.Image] = ()) -> Image.Image | None:
         """The row of RGB pictures of latents (batch, channels, h, w), reduced to 1024 pixels of width where there are
-        several; None where it is too early for another."""
+        several; None where it is too early for another.
+
+        Args:
+            prediction: what is foreseen.
+            finished: pictures of the same request that are done, which stand before them.
+        """
         now = self._clock()
         due, self._asked = self._is_due(now), now
         if not due:
             return None
         with torch.no_grad():
             pictures = self._pipe.decode(prediction)
-        row = _row(pictures)
+        row = _row([*finished, *pictures])
         self._shown = self._asked = self._clock()
         self._cost = self._shown - now
         return row

@@ -266,6 +266,32 @@ class TestDraw:
                 assert stored.format == "PNG"
                 assert stored.convert("RGB").tobytes() == image.tobytes()
 
+    def test_many_pictures_are_drawn_four_at_a_time(self, ours: Engine, folder: SessionFolder) -> None:
+        events = list(ours.draw(ours.check(request(count=6, seed=5)), folder))
+        steps = [event for event in events if isinstance(event, Step)]
+        assert steps[-1].index == steps[-1].of == 2 * STEPS
+        widths = [step.preview.width // PIXELS for step in steps if step.preview is not None]
+        assert widths[0] == 4
+        assert set(widths) <= {4, 6}  # the last two stand after the first four
+        assert isinstance(events[-1], Done)
+        result = events[-1].result
+        pipe = shared_pipeline()
+        expected = pipe(
+            conditions(),
+            num_inference_steps=STEPS,
+            guidance_scale=result.checked.settings.guidance,
+            generator=generators(5, 6),
+            return_influences=True,
+        )
+        for picture, other in zip(result.images, expected.images, strict=True):
+            assert abs(np.asarray(picture).astype(int) - np.asarray(other)).max() <= 1
+        assert result.influences is not None
+        for modality, maps in (expected.influences or {}).items():
+            torch.testing.assert_close(result.influences[modality], maps, atol=1e-4, rtol=1e-3)
+        assert result.conflict is not None
+        assert result.conflict.shape == (STEPS, 6, 4, 4)
+        assert result.timesteps == [666.0, 333.0, 0.0]
+
     def test_the_last_preview_is_the_picture(self, ours: Engine, folder: SessionFolder) -> None:
         events = list(ours.draw(ours.check(request(steps=1)), folder))
         preview = next(event.preview for event in events if isinstance(event, Step) and event.preview is not None)
@@ -414,7 +440,7 @@ class TestManyAtOnce:
         decode = pipe.vae.decode
 
         def short_of_memory(latents: Any, *given: Any, **named: Any) -> Any:
-            if failing.is_set() and len(latents) > 4:
+            if failing.is_set() and len(latents) > 1:
                 raise MemoryError
             return decode(latents, *given, **named)
 

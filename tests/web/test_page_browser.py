@@ -231,6 +231,31 @@ class TestPainting:
         assert labels[SIDE // 2, int(0.2 * SIDE)] == labels[int(0.8 * SIDE), SIDE // 2] == HAIR
         assert labels[5, 5] == 0
 
+    def test_a_finger_paints_and_does_not_scroll(self, site: Site, browser: Any) -> None:
+        with visit(site, browser, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True) as page:
+            page.locator("#generate-mask button:has-text('Clear')").tap()
+            page.locator("#generate-mask label:has-text('hair')").tap()
+            sheet = page.locator("#generate-mask .sheet")
+            sheet.scroll_into_view_if_needed()
+            box, before = sheet.bounding_box(), page.evaluate("scrollY")
+            finger = page.context.new_cdp_session(page)
+
+            def touch(kind: str, *at: float) -> None:
+                points = [{"x": box["x"] + 0.5 * box["width"], "y": box["y"] + y * box["height"]} for y in at]
+                finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+            def stroke() -> None:
+                touch("touchStart", 0.8)
+                for step in range(7, 1, -1):
+                    touch("touchMove", step / 10)
+                touch("touchEnd")
+
+            mask_changes(page, stroke)
+            assert page.evaluate("scrollY") == before
+            labels = labels_painted(page)
+            assert (labels[int(0.25 * SIDE) : int(0.75 * SIDE), SIDE // 2] == HAIR).all()
+            assert labels[SIDE // 2, SIDE // 4] == 0
+
     def test_a_sketch_and_steering_take_part_when_they_are_drawn(self, page: Any) -> None:
         page.check("#generate-sketch .switch input")
         page.click("#generate-sketch-random")

@@ -75,3 +75,7 @@ def test_a_row_of_pictures() -> None:
     assert row.size == (3 * PIXELS, PIXELS)
     expected = shared_pipeline().decode(noise(3))[2]
     assert row.crop((2 * PIXELS, 0, 3 * PIXELS, PIXELS)).tobytes() == expected.tobytes()
+    longer = Previews(shared_pipeline()).of(noise(3), [Image.new("RGB", (PIXELS, PIXELS), "red")])
+    assert longer is not None
+    assert longer.getpixel((0, 0)) == (255, 0, 0)
+    assert longer.crop((PIXELS, 0, 4 * PIXELS, PIXELS)).tobytes() == row.tobytes()
