@@ -195,7 +195,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="demo", help="'demo', a folder or a hub id")
     parser.add_argument("--faces", type=int, default=3000, help="how many of the 3,000 validation faces")
     parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--guidance", type=float, default=3.0)
+    parser.add_argument("--guidance", type=float, default=2.0)
     parser.add_argument("--batch", type=int, default=50, help="faces at once; results do not depend on it")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="of the weights")
     parser.add_argument(

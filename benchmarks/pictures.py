@@ -19,7 +19,7 @@ from codiff.files import written_aside
 from codiff.pixels import from_uint8
 
 SHOWN = (0, 10, 18, 19, 27, 34)  # validation faces: the examples
-STEPS, GUIDANCE = 25, 3.0
+STEPS, GUIDANCE = 25, 2.0
 SIDE, CAPTION_WIDTH = 112, 170  # pixels
 
 

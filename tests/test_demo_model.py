@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from codiff import AttributeClassifier, CollaborativePipeline, FaceParser, generators
+from codiff.composition import learned_rules, rule
 from codiff.data.faces import ProceduralFaces
 from codiff.evaluation.attribute_accuracy import attribute_accuracy
 from codiff.evaluation.mask_accuracy import mask_accuracy
@@ -34,14 +35,26 @@ def test_package_is_whole_and_small() -> None:
     assert not [path for path in folder.rglob("*") if path.suffix in (".bin", ".pt", ".pkl", ".ckpt")]
 
 
-def test_all_three_modalities_together(pipe: CollaborativePipeline) -> None:
+@pytest.mark.parametrize("name", ["additive", "collaborative"])
+def test_all_three_modalities_together(pipe: CollaborativePipeline, name: str) -> None:
+    """Its dynamic diffusers know both learned rules; the additive one is the default."""
+    assert learned_rules(pipe.dynamic_diffusers) == ("additive", "collaborative")
     face = ProceduralFaces("validation")[0]
     assert pipe.modalities == ["text", "mask", "sketch"]
-    out = pipe(face.conditions, num_inference_steps=4, generator=generators(0, 2), return_influences=True)
+    composition = None if name == "additive" else rule(name, pipe.collaborators, pipe.dynamic_diffusers)
+    out = pipe(
+        face.conditions,
+        num_inference_steps=4,
+        composition=composition,
+        generator=generators(0, 2),
+        return_influences=True,
+    )
     assert [image.size for image in out.images] == [(128, 128)] * 2
     assert out.influences is not None
-    total = torch.stack(list(out.influences.values())).sum(dim=0)
-    assert torch.allclose(total, torch.ones_like(total), atol=1e-5)
+    influences = torch.stack(list(out.influences.values()))
+    sums_to_one = torch.allclose(influences.sum(dim=0), torch.ones_like(influences[0]), atol=1e-5)
+    assert sums_to_one is (name == "collaborative")
+    assert float(influences.min()) > 0
     assert float(out.influences["mask"].std()) > 0.01  # influences vary over pixels and steps
 
 

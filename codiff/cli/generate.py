@@ -25,7 +25,7 @@ from codiff.model_files import find_model
 from codiff.pipeline import CollaborativePipeline
 
 MOST_IMAGES = 64
-GUIDANCE = 3.0
+GUIDANCE = 2.0
 
 
 def _sampling(help_text: str, *names: str, **kwargs: Any) -> Any:

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from codiff.cli.drawing import model_digest, model_name, open_device
 from codiff.cli.edit_judges import Evaluators, Named
 from codiff.cli.outputs import Signer, signer_of
+from codiff.composition import learned_rules
 from codiff.editing.photo import picture_side
 from codiff.errors import InputError
 from codiff.evaluation.inputs import Parser
@@ -149,8 +150,9 @@ class Engine:
         return self._run(checked, folder, ways, checked.request.count)
 
     def compare(self, checked: Checked, folder: SessionFolder) -> Generator[Event[Result], None, None]:
-        """As `draw`: one picture of the request's rule, of the mean, and of each collaborator alone, in this order, all
-        from the same noise; `influences` and `conflict` are those of the request's rule. Only the first is steered.
+        """As `draw`: one picture of the request's rule, of the other rules that the model learned, of the mean, and of each
+        collaborator alone, in this order, all from the same noise; `influences` and `conflict` are those of the request's
+        rule. Only the first is steered.
 
         Raises:
             FieldError: as `draw`.
@@ -158,7 +160,8 @@ class Engine:
         modalities, own = tuple(checked.request.conditions), checked.settings.composition
         ways = [Way(own, own, modalities)]
         if len(modalities) > 1:
-            ways += [] if own == "mean" else [Way("mean", "mean", modalities, steered=False)]
+            learned = learned_rules(self.pipe.dynamic_diffusers) if self.pipe.dynamic_diffusers else ()
+            ways += [Way(name, name, modalities, steered=False) for name in (*learned, "mean") if name != own]
             ways += [Way(f"{modality} alone", own, (modality,), steered=False) for modality in modalities]
         return self._run(checked, folder, ways, 1)
 

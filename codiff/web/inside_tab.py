@@ -70,8 +70,8 @@ class InsideTab:
             "Disagreement", "One model alone has nobody to disagree with.", elem_id=f"{FORM}-conflict"
         )
         gr.Markdown(
-            "### From the same noise\nThe picture as it was made, as the plain mean of the models, and as each of "
-            "them alone makes it.",
+            "### From the same noise\nThe picture as it was made, as the other rules and the plain mean of the models "
+            "make it, and as each model alone does.",
             elem_classes="section",
         )
         with gr.Row(elem_classes="compare"):

@@ -18,7 +18,7 @@ import pytest
 import torch
 from diffusers import EulerDiscreteScheduler
 from engines import STEPS, conditions, engine, lines, request, result_of, until
-from models import CAPTIONS, PIXELS, SCHEDULE, new_pipeline, raw_conditions, shared_pipeline
+from models import CAPTIONS, PIXELS, SCHEDULE, new_dynamic_diffusers, new_pipeline, raw_conditions, shared_pipeline
 from PIL import Image
 
 from codiff import FaceParser, InfluenceBias, generators
@@ -98,7 +98,7 @@ class TestCheck:
         checked = ours.check(request())
         settings = checked.settings
         assert (settings.model, settings.steps, settings.scheduler) == ("tiny", STEPS, "ddim")
-        assert (settings.guidance, settings.composition, settings.eta) == (3.0, "collaborative", 0.0)
+        assert (settings.guidance, settings.composition, settings.eta) == (2.0, "collaborative", 0.0)
         assert (checked.request.scheduler, checked.request.guidance) == ("ddim", 3.0)
         assert checked.described["text"] == CAPTIONS[0]
         assert checked.inputs["mask"].shape == (1, PIXELS, PIXELS)
@@ -390,6 +390,16 @@ class TestDraw:
         assert result.influences["text"].shape == (STEPS, 1, 1, 4, 4)
         one = result_of(ours.compare(ours.check(request(conditions=conditions("text"))), folder))
         assert (one.captions, one.conflict) == (["seed 0"], None)
+
+    def test_all_rules_that_a_model_learned_stand_side_by_side(self, folder: SessionFolder) -> None:
+        pipe = new_pipeline()
+        pipe.register_modules(dynamic_diffusers=new_dynamic_diffusers(activation="both"))
+        with closing(engine(pipe=pipe)) as ours:
+            result = result_of(ours.compare(ours.check(request()), folder))
+            assert result.captions[:3] == ["additive", "collaborative", "mean"]
+            averaged = result_of(ours.compare(ours.check(request(composition="mean")), folder))
+            assert averaged.captions[:3] == ["mean", "additive", "collaborative"]
+            assert pixels(averaged)[:3] == [pixels(result)[place] for place in (2, 0, 1)]
 
 
 class TestManyAtOnce:
