@@ -150,9 +150,9 @@ class Engine:
         return self._run(checked, folder, ways, checked.request.count)
 
     def compare(self, checked: Checked, folder: SessionFolder) -> Generator[Event[Result], None, None]:
-        """As `draw`: one picture of the request's rule, of the other rules that the model learned, of the mean, and of each
-        collaborator alone, in this order, all from the same noise; `influences` and `conflict` are those of the request's
-        rule. Only the first is steered.
+        """As `draw`: one picture of the request's rule, of the other rules that the model learned, of the mean, and of
+        each collaborator alone, in this order, all from the same noise; `influences` and `conflict` are those of the
+        request's rule. Only the first is steered.
 
         Raises:
             FieldError: as `draw`.

@@ -99,7 +99,7 @@ class TestCheck:
         settings = checked.settings
         assert (settings.model, settings.steps, settings.scheduler) == ("tiny", STEPS, "ddim")
         assert (settings.guidance, settings.composition, settings.eta) == (2.0, "collaborative", 0.0)
-        assert (checked.request.scheduler, checked.request.guidance) == ("ddim", 3.0)
+        assert (checked.request.scheduler, checked.request.guidance) == ("ddim", 2.0)
         assert checked.described["text"] == CAPTIONS[0]
         assert checked.inputs["mask"].shape == (1, PIXELS, PIXELS)
         assert checked.notes == ()
