@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from codiff import CollaborativePipeline, generators
-from codiff.composition import rule
+from codiff.composition import learned_rules, rule
 from codiff.data.face_sheet import face_sheet
 from codiff.data.faces import FaceExample, ProceduralFaces
 from codiff.figures import below, beside, influence_overlays, influence_strips, on_paper, table, words
@@ -71,9 +71,9 @@ def obedience_grid(pipe: CollaborativePipeline, faces: list[FaceExample], seeds:
 
 
 def rules_grid(pipe: CollaborativePipeline, faces: list[FaceExample]) -> Image.Image:
-    """One row a face: each collaborator alone, their mean, and together."""
+    """One row a face: each collaborator alone, their mean, and the rules that the model learned, its own one last."""
     columns: dict[str, tuple[str, list[str]]] = {f"{m} alone": ("mean", [m]) for m in pipe.modalities}
-    columns |= {"mean": ("mean", pipe.modalities), "collaborative": ("collaborative", pipe.modalities)}
+    columns |= {name: (name, pipe.modalities) for name in ("mean", *reversed(learned_rules(pipe.dynamic_diffusers)))}
     rows = []
     for face in faces:
         row = [Image.fromarray(face.image)]

@@ -44,7 +44,7 @@ def generate(
     steps: Annotated[int, _sampling("Denoising steps.")] = 50,
     scheduler: Annotated[str | None, _sampling(f"{', '.join(SCHEDULERS)}; or the model's own.", metavar="NAME")] = None,
     guidance: Annotated[
-        float | None, _sampling("1 follows the conditions plainly, more follows closer; 3 where the model allows it.")
+        float | None, _sampling(f"1 follows conditions plainly, more closer; {GUIDANCE:g} where the model allows it.")
     ] = None,
     composition: Annotated[
         str | None, _sampling(f"{', '.join(RULES)}; or what the model was trained for.", metavar="NAME")

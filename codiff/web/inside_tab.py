@@ -47,7 +47,8 @@ class InsideTab:
     def _place_influences(self) -> None:
         gr.Markdown(
             "### Who decides where\nAt each step every model says what it would change, and its *influence* says how "
-            "much of that is done, for each place. In most combinations they share 100%.",
+            "much of that is done, for each place. Most combinations share out 100%; *additive* lets each count "
+            "for itself.",
             elem_classes="section",
         )
         self._step = gr.Slider(
