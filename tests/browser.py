@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -25,8 +26,44 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
-def patient(context: Any) -> Any:
-    """The same context, which waits as long as a busy machine needs."""
-    context.set_default_timeout(_PATIENCE)
-    context.set_default_navigation_timeout(_PATIENCE)
-    return context
+@contextmanager
+def watched(browser: Any, url: str, **context: Any) -> Iterator[Any]:
+    """A page in a context of its own; errors of its scripts and requests to elsewhere than `url` fail the test.
+
+    Args:
+        context: of Playwright, as `viewport`.
+    """
+    visitor = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
+    visitor.set_default_timeout(_PATIENCE)
+    visitor.set_default_navigation_timeout(_PATIENCE)
+    page = visitor.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text) if _is_fault(message) else None)
+    page.on("request", lambda request: faults.append(request.url) if _is_foreign(request.url, url) else None)
+    yield page
+    visitor.close()
+    assert faults == []
+
+
+def alert(page: Any, place: str) -> str:
+    """What is said in a place of the page, once something is."""
+    line = page.locator(f"{place} [role=alert]")
+    line.wait_for()
+    text: str = line.inner_text()
+    return text
+
+
+def no_alert(page: Any, place: str) -> None:
+    """Wait until nothing is said there."""
+    page.locator(f"{place} [role=alert]").wait_for(state="detached")
+
+
+def _is_fault(message: Any) -> bool:
+    """Gradio tells of the streams that a reload cuts off, which is what a reload does."""
+    cut = "AbortError" in message.text or "Connection errored out" in message.text
+    return message.type == "error" and not cut
+
+
+def _is_foreign(requested: str, url: str) -> bool:
+    return not requested.startswith((url, "data:", "blob:"))

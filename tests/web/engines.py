@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,19 @@ from codiff.web.runs import Done, Event
 
 WEIGHTS = "0" * 64
 STEPS = 3
+
+
+@dataclass
+class Site:
+    """A page that is served, and what draws for it."""
+
+    url: str
+    engine: Engine
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is drawn or waits."""
+        return self.engine.workers.waiting + self.engine.workers.working > 0
 
 
 def engine(limits: Limits | None = None, pipe: CollaborativePipeline | None = None, **options: Any) -> Engine:

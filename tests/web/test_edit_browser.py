@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from browser import alert, no_alert, watched
 from browser import browser as browser
-from browser import patient
-from engines import engine, until
+from engines import Site, engine, until
 from models import CAPTIONS, PIXELS, new_pipeline
 from PIL import Image
 from serving import served
@@ -25,7 +25,6 @@ from codiff.data.faces import ProceduralFaces
 from codiff.editing import Learning
 from codiff.editing.editors import EDITORS
 from codiff.web.edit_request import FULL, QUICK
-from codiff.web.engine import Engine
 from codiff.web.limits import Limits
 from codiff.web.storage import Storage
 
@@ -39,20 +38,14 @@ LIMITS = Limits(steps=1000, painter_side=64)
 
 
 @dataclass
-class Site:
+class EditSite(Site):
     """The tab that is served, what draws for it, and where its files are."""
 
-    url: str
-    engine: Engine
     storage: Storage
-
-    @property
-    def busy(self) -> bool:
-        return self.engine.workers.waiting + self.engine.workers.working > 0
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EditSite]:
     import gradio as gr
 
     from codiff.web.edit_tab import build_edit_tab
@@ -74,28 +67,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(EDITORS, "sdedit", replace(EDITORS["sdedit"], tried=(0.3, 0.6)))
         with served(build, LIMITS, look=look()) as server:
-            yield Site(server.url, drawing, made[0])
+            yield EditSite(server.url, drawing, made[0])
     drawing.close()
 
 
 @pytest.fixture
-def page(site: Site, browser: Any) -> Iterator[Any]:
-    """The tab as a new visitor opens it; errors of its scripts and requests to elsewhere fail the test."""
-    context = patient(browser.new_context(viewport={"width": 1280, "height": 900}))
-    opened = context.new_page()
-    faults: list[str] = []
-    opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-    opened.on("request", lambda request: faults.append(request.url) if is_foreign(request.url, site) else None)
-    opened.goto(site.url)
-    opened.wait_for_selector("#edit-eyes .eyes")
-    yield opened
-    context.close()
-    assert faults == []
-
-
-def is_foreign(url: str, site: Site) -> bool:
-    return not url.startswith((site.url, "data:", "blob:"))
+def page(site: EditSite, browser: Any) -> Iterator[Any]:
+    """The tab as a new visitor opens it."""
+    with watched(browser, site.url) as opened:
+        opened.goto(site.url)
+        opened.wait_for_selector("#edit-eyes .eyes")
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -129,14 +111,11 @@ def open_photo(page: Any, path: Path) -> None:
 
 def error(page: Any, field: str) -> str:
     """What is said beside a field, once something is."""
-    line = page.locator(f"#edit-{field}-error [role=alert]")
-    line.wait_for()
-    text: str = line.inner_text()
-    return text
+    return alert(page, f"#edit-{field}-error")
 
 
 def no_error(page: Any, field: str) -> None:
-    page.locator(f"#edit-{field}-error [role=alert]").wait_for(state="detached")
+    no_alert(page, f"#edit-{field}-error")
 
 
 def choose(page: Any, editor: str) -> None:
@@ -168,7 +147,7 @@ def served_file(page: Any, url: str) -> tuple[str, bytes]:
     return answer.headers["content-type"], answer.body()
 
 
-def test_a_photo_is_edited_and_its_learned_edit_used_again(site: Site, page: Any, face: Path) -> None:
+def test_a_photo_is_edited_and_its_learned_edit_used_again(site: EditSite, page: Any, face: Path) -> None:
     open_photo(page, face)
     assert page.is_checked("#edit-aligned input")
     page.wait_for_function("document.querySelector('#edit-mask .tools .through')?.hidden === false")  # the photo below
@@ -196,7 +175,7 @@ def test_a_photo_is_edited_and_its_learned_edit_used_again(site: Site, page: Any
     assert answer.status == 403
 
 
-def learned(site: Site) -> list[Path]:
+def learned(site: EditSite) -> list[Path]:
     return sorted(path for path in site.storage.root.rglob("learned/*.safetensors") if "start" not in path.name)
 
 
@@ -293,7 +272,7 @@ def test_editors_show_what_they_need(page: Any) -> None:
         assert page.is_visible("#edit-source-text") == ("source" in kind.takes)
 
 
-def test_a_run_is_cancelled(site: Site, page: Any, face: Path) -> None:
+def test_a_run_is_cancelled(site: EditSite, page: Any, face: Path) -> None:
     open_photo(page, face)
     choose(page, "ddim-inversion")
     few(page, 1000)
@@ -313,7 +292,7 @@ def test_nothing_is_wider_than_the_screen(page: Any, width: int, face: Path) -> 
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
-def test_programs_edit(site: Site, face: Path) -> None:
+def test_programs_edit(site: EditSite, face: Path) -> None:
     client = pytest.importorskip("gradio_client").Client(site.url, verbose=False)
     photo = base64.b64encode(face.read_bytes()).decode()
     asked = {"photo": photo, "conditions": {"text": CAPTIONS[0]}, "aligned": True, "steps": 2, "seed": 4}

@@ -10,15 +10,14 @@ import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browser import alert, no_alert, watched
 from browser import browser as browser
-from browser import patient
-from engines import engine, until
+from engines import Site, engine, until
 from numpy.typing import NDArray
 from PIL import Image
 from serving import served
@@ -26,7 +25,6 @@ from serving import served
 from codiff import FaceParser
 from codiff.cli.edit_judges import Evaluators, Named
 from codiff.modalities.mask import MASK_CLASSES, colour, read_labels
-from codiff.web.engine import Engine
 from codiff.web.faces import procedural_face
 from codiff.web.limits import Limits
 
@@ -37,19 +35,6 @@ SCREENSHOTS = "CODIFF_SCREENSHOTS"  # names a folder for pictures of the page; t
 LIMITS = Limits(painter_side=64, steps=1000)
 TOLD = "document.querySelector('#generate-progress .told').textContent"
 SKIN, HAIR = MASK_CLASSES.index("skin"), MASK_CLASSES.index("hair")
-
-
-@dataclass
-class Site:
-    """A page that is served, and what draws for it."""
-
-    url: str
-    engine: Engine
-
-    @property
-    def busy(self) -> bool:
-        """Whether anything is drawn or waits."""
-        return self.engine.workers.waiting + self.engine.workers.working > 0
 
 
 @pytest.fixture(scope="module")
@@ -66,29 +51,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @contextmanager
 def visit(site: Site, browser: Any, **context: Any) -> Iterator[Any]:
-    """The page as a new visitor opens it; errors of its scripts and requests to elsewhere fail the test."""
-    visitor = patient(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context}))
-    opened = visitor.new_page()
-    faults: list[str] = []
-    foreign: list[str] = []
-    opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on("console", lambda message: faults.append(message.text) if is_fault(message) else None)
-    opened.on("request", lambda request: foreign.append(request.url) if is_foreign(request.url, site) else None)
-    load(opened, site)
-    yield opened
-    visitor.close()
-    assert faults == []
-    assert foreign == []
-
-
-def is_fault(message: Any) -> bool:
-    """Gradio tells of the streams that a reload cuts off, which is what a reload does."""
-    cut = "AbortError" in message.text or "Connection errored out" in message.text
-    return message.type == "error" and not cut
-
-
-def is_foreign(url: str, site: Site) -> bool:
-    return not url.startswith((site.url, "data:", "blob:"))
+    """The page as a new visitor opens it."""
+    with watched(browser, site.url, **context) as opened:
+        load(opened, site)
+        yield opened
 
 
 def load(page: Any, site: Site) -> None:
@@ -156,14 +122,11 @@ def pixels(content: bytes) -> NDArray[np.uint8]:
 
 def error(page: Any, field: str) -> str:
     """What is said beside a field, once something is."""
-    line = page.locator(f"#generate-{field}-error [role=alert]")
-    line.wait_for()
-    text: str = line.inner_text()
-    return text
+    return alert(page, f"#generate-{field}-error")
 
 
 def no_error(page: Any, field: str) -> None:
-    page.locator(f"#generate-{field}-error [role=alert]").wait_for(state="detached")
+    no_alert(page, f"#generate-{field}-error")
 
 
 def labels_painted(page: Any) -> NDArray[np.uint8]:
