@@ -1,8 +1,8 @@
 """How fast faces are drawn: `python -m benchmarks.rendering`.
 
-Draws the first faces of the training split into a cache, several times, with one process and with all cores, and once
-more one by one on the fly. Prints and saves faces per second with bootstrap 95% intervals over the repetitions, and
-the speed of all cores as a ratio to one process in the same run.
+Draws the first faces of the training split, several times, into a cache and on the fly, with one process and with all
+cores. Prints and saves faces per second with bootstrap 95% intervals over the repetitions, and the speed of each way as a
+ratio to the first in the same run.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader
 
 from codiff.data.faces import ProceduralFaces
 from codiff.evaluation.intervals import mean_interval
@@ -26,10 +29,12 @@ def cached(faces: int, processes: int) -> None:
         ProceduralFaces("train", 128, limit=faces).cached(folder, processes=processes)
 
 
-def on_the_fly(faces: int) -> None:
-    """Draw face by face, as a training without a cache does."""
-    for example in ProceduralFaces("train", 128, limit=faces):
-        assert example.image.shape == (128, 128, 3)
+def on_the_fly(faces: int, processes: int) -> None:
+    """Draw face by face, in this process or in those of a data loader."""
+    workers = processes if processes > 1 else 0
+    dataset: Any = ProceduralFaces("train", 128, limit=faces)
+    for batch in DataLoader(dataset, batch_size=25, num_workers=workers, collate_fn=list):
+        assert batch[0].image.shape == (128, 128, 3)
 
 
 def rates(draw: Callable[[], None], faces: int, repetitions: int) -> list[float]:
@@ -53,7 +58,8 @@ def main() -> None:
     ways: dict[str, Callable[[], None]] = {
         "into a cache, 1 process": lambda: cached(faces, 1),
         f"into a cache, {cores} processes": lambda: cached(faces, cores),
-        "on the fly, 1 process": lambda: on_the_fly(faces),
+        "on the fly, 1 process": lambda: on_the_fly(faces, 1),
+        f"on the fly, {cores} processes": lambda: on_the_fly(faces, cores),
     }
     measured = {name: mean_interval(rates(draw, faces, arguments.repetitions)) for name, draw in ways.items()}
     baseline = next(iter(measured.values())).mean
