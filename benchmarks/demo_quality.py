@@ -176,7 +176,7 @@ def report(results: dict[str, Scores], psnr: NDArray[np.float64], arguments: arg
         "|---|---|---|---|",
         *(f"| {row['method']} | " + " | ".join(_signed(row[key]) for key in COMPARED) + " |" for row in comparison),
         "",
-        f"Autoencoder PSNR: {quality.mean:.2f} dB [{quality.low:.2f}, {quality.high:.2f}].",
+        f"Autoencoder PSNR of the first {len(psnr)}: {quality.mean:.2f} dB [{quality.low:.2f}, {quality.high:.2f}].",
     ]
     text = "\n".join(lines) + "\n"
     with written_aside(arguments.out / "demo-quality.md") as temporary:

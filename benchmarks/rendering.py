@@ -1,8 +1,8 @@
 """How fast faces are drawn: `python -m benchmarks.rendering`.
 
 Draws the first faces of the training split, several times, into a cache and on the fly, with one process and with all
-cores. Prints and saves faces per second with bootstrap 95% intervals over the repetitions, and each way's speed as a ratio
-to the first in the same run.
+cores. Prints and saves faces per second with bootstrap 95% intervals over the repetitions, and the speed of each way as
+a ratio to the first in the same run.
 """
 
 from __future__ import annotations
