@@ -164,6 +164,12 @@ class Trainer:
             self.checkpoint()
             self._export()
 
+    def release(self) -> None:
+        """Let go of the distributed wrapper before the group of processes is destroyed. Where an error's frames keep it
+        longer, its end waits for the group's threads with Python's lock held, and they may wait for that lock."""
+        del self.model, self.prepared
+        self.accelerator.free_memory()
+
     def _keep(self, asked: int) -> None:
         """Save what is due after a step but the last; `asked` is the signal that asks to stop, or 0."""
         if self.step == self.settings.steps:
@@ -171,6 +177,7 @@ class Trainer:
         if self.step % self.settings.checkpoint_every == 0 or asked:
             self.checkpoint()
         if asked:
+            self.accelerator.wait_for_everyone()
             name = signal.Signals(asked).name
             raise Interrupted(
                 f"{name}: saved at step {self.step} in {self.output}; the same command goes on from there"
@@ -336,7 +343,11 @@ def train(stage: Stage, output: str | Path, *, allow_changes: bool = False) -> P
     with sole_writer(output) if processes.is_main_process else nullcontext():
         processes.wait_for_everyone()  # until the first process has the lock and has put the folder in order
         try:
-            Trainer(stage, output, allow_changes=allow_changes).run()
+            trainer = Trainer(stage, output, allow_changes=allow_changes)
+            try:
+                trainer.run()
+            finally:
+                trainer.release()
         finally:
             processes.destroy_process_group()
             AcceleratorState._reset_state()  # another training in this process may want another precision
