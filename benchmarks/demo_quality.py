@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -29,11 +27,12 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 
+from benchmarks.machine import machine
 from codiff import CollaborativePipeline, generators
 from codiff.composition import learned_rules, rule
 from codiff.data.faces import FaceExample, ProceduralFaces
 from codiff.evaluation.benchmark_data import case_of
-from codiff.evaluation.intervals import difference_interval, mean_interval
+from codiff.evaluation.intervals import Estimate, difference_interval, mean_interval
 from codiff.evaluation.judges import Judges
 from codiff.files import write_json, written_aside
 from codiff.model_files import CHECKSUMS, find_model
@@ -153,7 +152,7 @@ def report(results: dict[str, Scores], psnr: NDArray[np.float64], arguments: arg
             for name in ("faces", "steps", "guidance", "scheduler", "dtype", "model", "checksums")
         },
         "seeds": f"0..{arguments.faces - 1}",
-        "machine": f"{os.cpu_count()} CPU cores ({platform.machine()}), torch {torch.__version__}",
+        "machine": machine(),
         "seconds": round(seconds),
     }
     accuracy = {name: {metric: asdict(estimate) for metric, estimate in row.items()} for name, row in table.items()}
@@ -174,7 +173,10 @@ def report(results: dict[str, Scores], psnr: NDArray[np.float64], arguments: arg
         "",
         f"| {lead} minus | mask | caption | sum of both |",
         "|---|---|---|---|",
-        *(f"| {row['method']} | " + " | ".join(_signed(row[key]) for key in COMPARED) + " |" for row in comparison),
+        *(
+            f"| {row['method']} | " + " | ".join(Estimate(**row[key]).signed() for key in COMPARED) + " |"
+            for row in comparison
+        ),
         "",
         f"Autoencoder PSNR of the first {len(psnr)}: {quality.mean:.2f} dB [{quality.low:.2f}, {quality.high:.2f}].",
     ]
@@ -182,11 +184,6 @@ def report(results: dict[str, Scores], psnr: NDArray[np.float64], arguments: arg
     with written_aside(arguments.out / "demo-quality.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
     return text
-
-
-def _signed(estimate: dict[str, float]) -> str:
-    mean, low, high = (100 * estimate[name] for name in ("mean", "low", "high"))
-    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def parse_arguments() -> argparse.Namespace:

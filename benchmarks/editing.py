@@ -20,13 +20,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +38,7 @@ from scipy.stats import bootstrap
 from benchmarks.conversion import peak_memory
 from benchmarks.demo_quality import Judge, reconstructed, share_of
 from benchmarks.edit_tasks import KINDS, Task, drawn_by_lot, edited, lacks_region
+from benchmarks.machine import machine
 from codiff import CollaborativePipeline, generators
 from codiff.cli.drawing import model_digest
 from codiff.composition import Mean
@@ -50,11 +49,10 @@ from codiff.evaluation.identity_error import identity_error
 from codiff.evaluation.intervals import RESAMPLES, Estimate, difference_interval, mean_interval
 from codiff.files import write_json, written_aside
 from codiff.model_files import find_model
-from codiff.pixels import from_uint8
+from codiff.pixels import from_uint8, to_uint8
 
 AGREEMENT = ("mask", "beard", "age")
 KEEPING = ("colours", "background")
-LEVELS = (*AGREEMENT, *KEEPING)
 MEAN_ALPHAS = (0.5, 0.75, 1.0, 1.25)
 Row = dict[str, float]
 """What was measured of one picture."""
@@ -83,14 +81,27 @@ class Bench:
         before = ProceduralFaces("validation", self.size)[number]
         tasks = drawn_by_lot(before, number)
         measured: Measured = {}
+        alone: dict[str, Image.Image] = {}
         with tempfile.TemporaryDirectory() as folder:
             learned = Path(folder) / "edit.safetensors"
             learning = self._learn(tasks["both"], learned)
             for kind, task in tasks.items():
-                measured |= {f"{kind}/{name}": row for name, row in self._task(task, learned, learning).items()}
-            for name in ("text", "mask"):
-                edit = edited(self.pipe, "imagic", tasks[name], learned=learned, sampling=self.sampling)
-                measured[f"both/imagic, {name} alone"] = self._row(edit.images[0], tasks["both"])
+                measured |= self._baselines(task)
+                plain = self._plain_seconds(task)
+                for name, editor in EDITORS.items():
+                    if lacks_region(name, task):
+                        continue
+                    started = time.process_time()
+                    image = edited(self.pipe, name, task, learned=learned, sampling=self.sampling).images[0]
+                    again = time.process_time() - started
+                    first = again + (learning[kind] if editor.learns else 0.0)
+                    cost = {"seconds": first, "again": again, "cost": first / plain, "cost again": again / plain}
+                    measured[f"{kind}/{name}"] = {**self._row(image, task), **cost}
+                    if name == "imagic":
+                        alone[kind] = image
+            measured |= {
+                f"both/imagic, {kind} alone": self._row(alone[kind], tasks["both"]) for kind in ("text", "mask")
+            }
             for alpha in MEAN_ALPHAS:
                 edit = edited(self.pipe, "imagic", tasks["both"], learned=learned, sampling=self.averaged, alpha=alpha)
                 measured[f"both/imagic, mean, alpha {alpha:g}"] = self._row(edit.images[0], tasks["both"])
@@ -117,13 +128,17 @@ class Bench:
         each = dict(zip(task.modalities, np.diff(marks), strict=True))
         return {kind: float(sum(each[modality] for modality in KINDS[kind])) for kind in KINDS}
 
-    def _task(self, task: Task, learned: Path, learning: dict[str, float]) -> Measured:
-        """Every editor, and what it is to be compared with."""
-        rows = {
-            "photo": self._row(Image.fromarray(task.before.image), task),
-            "autoencoder": self._row(self._reconstruction(task.before), task),
-            "drawing": self._row(Image.fromarray(task.after.image), task),
+    def _baselines(self, task: Task) -> Measured:
+        """What edits are to be compared with."""
+        pictures = {
+            "photo": Image.fromarray(task.before.image),
+            "autoencoder": self._reconstruction(task.before),
+            "drawing": Image.fromarray(task.after.image),
         }
+        return {f"{task.name}/{name}": self._row(picture, task) for name, picture in pictures.items()}
+
+    def _plain_seconds(self, task: Task) -> float:
+        """CPU seconds of a generation from the target alone."""
         started = time.process_time()
         self.pipe(
             task.target,
@@ -131,22 +146,11 @@ class Bench:
             guidance_scale=self.sampling.guidance_scale,
             generator=generators(0, 1),
         )
-        plain = time.process_time() - started
-        for name, editor in EDITORS.items():
-            if lacks_region(name, task):
-                continue
-            started = time.process_time()
-            edit = edited(self.pipe, name, task, learned=learned, sampling=self.sampling)
-            seconds = time.process_time() - started
-            first = seconds + (learning[task.name] if editor.learns else 0.0)
-            cost = {"seconds": first, "again": seconds, "cost": first / plain, "cost again": seconds / plain}
-            rows[name] = {**self._row(edit.images[0], task), **cost}
-        return rows
+        return time.process_time() - started
 
     @torch.no_grad()
     def _reconstruction(self, face: FaceExample) -> Image.Image:
-        decoded = reconstructed(self.pipe, from_uint8(face.image[None]))[0]
-        return Image.fromarray(((decoded.permute(1, 2, 0) + 1) * 127.5).round().to(torch.uint8).numpy())
+        return Image.fromarray(to_uint8(reconstructed(self.pipe, from_uint8(face.image[None])))[0])
 
     @torch.no_grad()
     def _row(self, image: Image.Image, task: Task) -> Row:
@@ -249,9 +253,9 @@ def report(faces: Sequence[Measured], arguments: argparse.Namespace) -> str:
     rows = {row: {metric: mean_interval(column(faces, row, metric)) for metric in faces[0][row]} for row in faces[0]}
     memory = {name: in_child(name, arguments) for name in EDITORS}
     told = claims(faces)
-    machine = f"{os.cpu_count()} CPU cores ({platform.machine()}), torch {torch.__version__}"
+    setting = {"faces": len(faces), "steps": arguments.steps, "guidance": arguments.guidance, "machine": machine()}
     numbers = {
-        "setting": {"faces": len(faces), "steps": arguments.steps, "guidance": arguments.guidance, "machine": machine},
+        "setting": setting,
         "rows": {row: {metric: vars(value) for metric, value in values.items()} for row, values in rows.items()},
         "memory": memory,
         "claims": {name: vars(value) for name, value in told.items()},
@@ -259,35 +263,36 @@ def report(faces: Sequence[Measured], arguments: argparse.Namespace) -> str:
     write_json(arguments.out / "editing-quality.json", numbers)
     lines = [
         f"{len(faces)} validation faces, one edit of each kind drawn by lot (seeds 0..{len(faces) - 1}), "
-        f"{arguments.steps} steps, guidance {arguments.guidance:g}, {machine}; bootstrap 95% intervals.",
+        f"{arguments.steps} steps, guidance {arguments.guidance:g}, {machine()}; bootstrap 95% intervals.",
     ]
     for kind in KINDS:
-        lines += [
-            "",
-            f"| {kind} | mask % | beard % | age % | colours | background | cost |",
-            "|---|---|---|---|---|---|---|",
-        ]
-        for row, values in rows.items():
-            if row.startswith(f"{kind}/"):
-                percents = [values[metric].percent() for metric in AGREEMENT]
-                cells = [*percents, *(_plain(values[metric]) for metric in KEEPING), _cost(values)]
-                lines.append(f"| {row.partition('/')[2]} | {' | '.join(cells)} |")
+        lines += ["", *table_of(kind, rows)]
     lines += ["", "| both modalities | MiB beyond a generation | bytes kept |", "|---|---|---|"]
     lines += [f"| {name} | {each['memory']:.0f} | {each['bytes']:,} |" for name, each in memory.items()]
     lines += ["", "| difference in percent | |", "|---|---|"]
-    lines += [f"| {name} | {_signed(value)} |" for name, value in told.items()]
+    lines += [f"| {name} | {value.signed()} |" for name, value in told.items()]
     text = "\n".join(lines) + "\n"
     with written_aside(arguments.out / "editing-quality.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
     return text
 
 
+def table_of(kind: str, rows: Mapping[str, dict[str, Estimate]]) -> list[str]:
+    """The lines of one kind of edit."""
+    lines = [
+        f"| {kind} | mask % | beard % | age % | colours | background | cost |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row, values in rows.items():
+        if row.startswith(f"{kind}/"):
+            percents = [values[metric].percent() for metric in AGREEMENT]
+            cells = [*percents, *(_plain(values[metric]) for metric in KEEPING), _cost(values)]
+            lines.append(f"| {row.partition('/')[2]} | {' | '.join(cells)} |")
+    return lines
+
+
 def _plain(value: Estimate) -> str:
     return f"{value.mean:.1f} [{value.low:.1f}, {value.high:.1f}]"
-
-
-def _signed(value: Estimate) -> str:
-    return f"{100 * value.mean:+.1f} [{100 * value.low:+.1f}, {100 * value.high:+.1f}]"
 
 
 def _cost(values: dict[str, Estimate]) -> str:

@@ -8,8 +8,6 @@ intervals, paired differences from the reference, and the time as a ratio to the
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import time
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from rich.progress import track
 
 from benchmarks.demo_quality import METRICS, Judge, Scores
+from benchmarks.machine import machine
 from codiff import CollaborativePipeline, generators
 from codiff.data.faces import FaceExample, ProceduralFaces
 from codiff.evaluation.intervals import difference_interval, mean_interval
@@ -67,13 +66,12 @@ def report(results: dict[str, tuple[Scores, float]], arguments: argparse.Namespa
         rows.append(f"| {way} | {accuracies} | {seconds / reference_seconds:.2f} |")
         if way != REFERENCE:
             pairs = [difference_interval(scores[metric], reference[metric]) for metric in METRICS]
-            shown = [f"{100 * pair.mean:+.1f} [{100 * pair.low:+.1f}, {100 * pair.high:+.1f}]" for pair in pairs]
+            shown = [pair.signed() for pair in pairs]
             differences.append(f"| {way} | {' | '.join(shown)} |")
-    machine = f"{os.cpu_count()} CPU cores ({platform.machine()}), torch {torch.__version__}"
     lines = [
         f"{arguments.faces} validation faces, all modalities, guidance {arguments.guidance}, seeds 0.."
-        f"{arguments.faces - 1}, {machine}. Accuracies in percent with bootstrap 95% intervals; time is a ratio to the "
-        "first row.",
+        f"{arguments.faces - 1}, {machine()}. Accuracies in percent with bootstrap 95% intervals; time is a ratio to "
+        "the first row.",
         "",
         f"| way | {header} | time |",
         "|---|---|---|---|---|",

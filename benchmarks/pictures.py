@@ -116,22 +116,27 @@ def reconstructions(pipe: CollaborativePipeline, faces: list[FaceExample]) -> Im
     return table([drawn, pipe.decode(latents)], row_titles=["drawing", "decoded"], side=SIDE)
 
 
-def main() -> None:
-    """Draw everything into --out."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def asked(description: str | None) -> tuple[CollaborativePipeline, ProceduralFaces, Path]:
+    """What a command that draws is given: --model, validation faces of its size, and --out."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--model", default="demo")
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
     arguments = parser.parse_args()
     pipe = CollaborativePipeline.from_pretrained(arguments.model)
     pipe.set_progress_bar_config(disable=True)
-    dataset = ProceduralFaces("validation", pipe.vae.config.sample_size)
+    return pipe, ProceduralFaces("validation", pipe.vae.config.sample_size), arguments.out
+
+
+def main() -> None:
+    """Draw everything into --out."""
+    pipe, dataset, out = asked(__doc__)
     faces = [dataset[item] for item in SHOWN]
-    save(face_sheet(12), arguments.out / "faces.png")
-    save(on_paper(obedience_grid(pipe, faces, 4)), arguments.out / "grid.png")
-    save(on_paper(rules_grid(pipe, faces[:4])), arguments.out / "rules.png")
-    save(who_decided(pipe, faces[0]), arguments.out / "influences.png")
-    save(on_paper(reconstructions(pipe, faces)), arguments.out / "reconstructions.png")
-    print(f"pictures are in {arguments.out}")
+    save(face_sheet(12), out / "faces.png")
+    save(on_paper(obedience_grid(pipe, faces, 4)), out / "grid.png")
+    save(on_paper(rules_grid(pipe, faces[:4])), out / "rules.png")
+    save(who_decided(pipe, faces[0]), out / "influences.png")
+    save(on_paper(reconstructions(pipe, faces)), out / "reconstructions.png")
+    print(f"pictures are in {out}")
 
 
 if __name__ == "__main__":

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.pictures import GUIDANCE, STEPS, captioned, condition_pictures, save
+from benchmarks.pictures import GUIDANCE, STEPS, asked, captioned, condition_pictures, save
 from codiff import CollaborativePipeline, InfluenceBias, generators
-from codiff.data.faces import FaceExample, ProceduralFaces
+from codiff.data.faces import FaceExample
 from codiff.evaluation.disagreement import Listener, disagreement
 from codiff.figures import PAPER, below, beside, colours_of, curves, on_paper, words
 from codiff.web.inside import conflict_maps, influence_maps
@@ -128,19 +126,13 @@ def _on_white(picture: Image.Image, width: int) -> Image.Image:
 
 def main() -> None:
     """Draw everything into --out."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="demo")
-    parser.add_argument("--out", type=Path, default=Path("docs/images"))
-    arguments = parser.parse_args()
-    pipe = CollaborativePipeline.from_pretrained(arguments.model)
-    pipe.set_progress_bar_config(disable=True)
-    dataset = ProceduralFaces("validation", pipe.vae.config.sample_size)
+    pipe, dataset, out = asked(__doc__)
     pairs = [(dataset[one], dataset[other]) for one, other in PAIRS]
     picture, learned, halves = places(pipe, pairs)
-    save(on_paper(picture), arguments.out / "steering-where.png")
-    save(on_paper(inside(pipe, {"as learned": learned, "steered": halves})), arguments.out / "steering-inside.png")
-    save(on_paper(times(pipe, at_odds(pipe, *pairs[0]), learned)), arguments.out / "steering-when.png")
-    print(f"pictures are in {arguments.out}")
+    save(on_paper(picture), out / "steering-where.png")
+    save(on_paper(inside(pipe, {"as learned": learned, "steered": halves})), out / "steering-inside.png")
+    save(on_paper(times(pipe, at_odds(pipe, *pairs[0]), learned)), out / "steering-when.png")
+    print(f"pictures are in {out}")
 
 
 if __name__ == "__main__":

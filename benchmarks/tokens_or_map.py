@@ -9,8 +9,6 @@ what each draws. The autoencoder and the text collaborator of --runs must be tra
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from diffusers import AutoencoderKL, DDPMScheduler, DPMSolverMultistepScheduler
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.machine import machine
 from codiff import CollaborativePipeline, Collaborator, Collaborators, FaceParser, generators
 from codiff.data.faces import FaceExample, ProceduralFaces
 from codiff.evaluation.intervals import difference_interval, mean_interval
@@ -76,7 +75,7 @@ def report(scores: dict[str, NDArray[np.float64]], arguments: argparse.Namespace
     rows = []
     for arm, values in scores.items():
         minus = difference_interval(values, scores[FIRST])
-        shown = "" if arm == FIRST else f"{100 * minus.mean:+.1f} [{100 * minus.low:+.1f}, {100 * minus.high:+.1f}]"
+        shown = "" if arm == FIRST else minus.signed()
         rows.append(f"| {arm} | {mean_interval(values).percent()} | {shown} |")
     lines = [
         "# Tokens by cross-attention, or also as a map?",
@@ -87,7 +86,7 @@ def report(scores: dict[str, NDArray[np.float64]], arguments: argparse.Namespace
         "",
         f"The mask's collaborator alone after {arguments.steps} training steps, on {arguments.faces} validation faces: "
         f"{STEPS} steps of DPM-Solver++, guidance {GUIDANCE}, seeds 0..{arguments.faces - 1}, "
-        f"{os.cpu_count()} CPU cores ({platform.machine()}), torch {torch.__version__}. Mask accuracy in percent with "
+        f"{machine()}. Mask accuracy in percent with "
         "bootstrap 95% intervals.",
         "",
         "| how the mask is read | mask accuracy | minus the first |",

@@ -9,8 +9,6 @@ step that is worked on, and to the downloaded picture. The clients share the pro
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import re
 import statistics
 import subprocess
@@ -26,11 +24,11 @@ from typing import Any
 
 import gradio
 import numpy as np
-import torch
 from gradio_client import Client, handle_file
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.machine import machine
 from codiff.data.faces import ProceduralFaces
 from codiff.files import written_aside
 
@@ -136,12 +134,9 @@ def report(together: list[Answer | None], alone: list[Answer], arguments: argpar
     )
     different = len({answer.pixels.tobytes() for answer in alone})
     last, total = max((answer.seconds for answer in came), default=0.0), sum(answer.seconds for answer in alone)
-    machine = (
-        f"{os.cpu_count()} CPU cores ({platform.machine()}), torch {torch.__version__}, gradio {gradio.__version__}"
-    )
     lines = [
         f"`{arguments.model}`, {arguments.clients} clients at once, {arguments.workers} worker(s), {arguments.steps} "
-        f"steps, seed {arguments.seed}, {machine}; one run, no interval",
+        f"steps, seed {arguments.seed}, {machine()}, gradio {gradio.__version__}; one run, no interval",
         "",
         f"{len(together) - len(came)} of {len(together)} lost; {equal} equal to the pixel to what they get alone; "
         f"{different} different pictures. All of them took {last:.0f} s at once, and {total:.0f} s one after another.",

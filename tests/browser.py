@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,10 +27,11 @@ def browser() -> Iterator[Any]:
 
 
 @contextmanager
-def watched(browser: Any, url: str, **context: Any) -> Iterator[Any]:
+def watched(browser: Any, url: str, *, tolerated: Sequence[str] = (), **context: Any) -> Iterator[Any]:
     """A page in a context of its own; errors of its scripts and requests to elsewhere than `url` fail the test.
 
     Args:
+        tolerated: parts of error messages on the console that fail nothing.
         context: of Playwright, as `viewport`.
     """
     visitor = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
@@ -39,7 +40,7 @@ def watched(browser: Any, url: str, **context: Any) -> Iterator[Any]:
     page = visitor.new_page()
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda message: faults.append(message.text) if _is_fault(message) else None)
+    page.on("console", lambda message: faults.append(message.text) if _is_fault(message, tolerated) else None)
     page.on("request", lambda request: faults.append(request.url) if _is_foreign(request.url, url) else None)
     yield page
     visitor.close()
@@ -59,10 +60,8 @@ def no_alert(page: Any, place: str) -> None:
     page.locator(f"{place} [role=alert]").wait_for(state="detached")
 
 
-def _is_fault(message: Any) -> bool:
-    """Gradio tells of the streams that a reload cuts off, which is what a reload does."""
-    cut = "AbortError" in message.text or "Connection errored out" in message.text
-    return message.type == "error" and not cut
+def _is_fault(message: Any, tolerated: Sequence[str]) -> bool:
+    return message.type == "error" and not any(part in message.text for part in tolerated)
 
 
 def _is_foreign(requested: str, url: str) -> bool:

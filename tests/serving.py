@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import httpx
 import numpy as np
+import pytest
 from PIL import Image
 
 from codiff.web.environment import prepare
@@ -214,3 +215,17 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() - begun < seconds, "it did not come true"
         time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def server(request: pytest.FixtureRequest) -> Iterator[PageServer]:
+    """A server of the small page, with the `LIMITS` of the module that asks for it."""
+    with served(small_page(Work()), request.module.LIMITS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def visitor(server: PageServer) -> Iterator[Visitor]:
+    """A visitor of that server."""
+    with Visitor(server) as browser:
+        yield browser

@@ -18,7 +18,7 @@ from models import SCHEDULE, collaborator, new_pipeline
 from PIL import Image
 
 from codiff import CollaborativePipeline, Collaborators, generators
-from codiff.cli.generate import GUIDANCE, generate
+from codiff.cli.generate import generate
 from codiff.cli.modality_options import condition_options
 from codiff.cli.outputs import read_metadata, slug
 from codiff.cli.schedulers import SCHEDULERS, scheduler_named
@@ -95,7 +95,7 @@ def test_writes_images_overview_and_nothing_else(run: Runner, mask: Path, model:
     assert summary["grid"] in done.err
     pipe = CollaborativePipeline.from_pretrained(model)
     conditions = {"text": TEXT, "mask": str(mask)}
-    expected = pipe(conditions, num_inference_steps=2, guidance_scale=GUIDANCE, generator=generators(5, 2)).images
+    expected = pipe(conditions, num_inference_steps=2, guidance_scale=2.0, generator=generators(5, 2)).images
     for image, picture in zip(done.images, expected, strict=True):
         np.testing.assert_array_equal(np.asarray(Image.open(image["image"])), np.asarray(picture))
 

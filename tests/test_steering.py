@@ -30,7 +30,6 @@ from PIL import Image
 from torch import Tensor
 
 from codiff import Collaborative, Composition, InfluenceBias, InputError, Weighted, generators
-from codiff.cli.generate import GUIDANCE
 from codiff.cli.outputs import read_metadata
 from codiff.cli.steering import MAP_SCALE, bias_values, parse_steering, recorded, told
 from codiff.composition import RULES, rule
@@ -566,7 +565,7 @@ class TestCommand:
         expected = pipe(
             {"text": TWO[1], "mask": "mask.png"},
             num_inference_steps=2,
-            guidance_scale=GUIDANCE,
+            guidance_scale=2.0,
             composition=pipe.learned_composition().steered(bias),
             generator=generators(0, 1),
         ).images[0]

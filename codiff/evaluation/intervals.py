@@ -25,6 +25,10 @@ class Estimate:
         """As in "93.1 [92.8, 93.4]"."""
         return f"{100 * self.mean:.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
 
+    def signed(self) -> str:
+        """A difference in percent, as in "+1.3 [-0.2, +2.8]"."""
+        return f"{100 * self.mean:+.1f} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+
 
 def mean_interval(values: ArrayLike, *, seed: int = 0) -> Estimate:
     """Mean of one value per image with its percentile bootstrap interval (Efron & Tibshirani, 1993, chapter 13).

@@ -27,7 +27,7 @@ from codiff.web.field_error import RUN, FieldError
 from codiff.web.generate_tab import work_event
 from codiff.web.notices import heard
 from codiff.web.painting import painted_labels, png_url
-from codiff.web.parts import foreseen, how_far, preview, progress_line, told
+from codiff.web.parts import foreseen, how_far, preview, progress_line, run_and_cancel, told
 from codiff.web.picker import file_picker, picked_content
 from codiff.web.runs import Done, Step, Waiting
 from codiff.web.settings_section import SettingsSection
@@ -119,9 +119,7 @@ class EditTab:
                 each.place(self._errors)
 
     def _place_outcome(self) -> None:
-        with gr.Row(elem_classes="run"):
-            self._run = gr.Button("Edit", variant="primary", min_width=140, scale=3, elem_id=f"{FORM}-run")
-            self._cancel = gr.Button("Cancel", interactive=False, min_width=90, scale=1, elem_id=f"{FORM}-cancel")
+        self._run, self._cancel = run_and_cancel("Edit", FORM)
         self._progress = progress_line(elem_id=f"{FORM}-progress")
         self._errors.place(RUN)
         with gr.Column(elem_classes="stage"):

@@ -26,7 +26,7 @@ def eye_marks(**settings: Any) -> gr.HTML:
         [],
         html_template=asset("eyes.html"),
         css_template=asset("eyes.css"),
-        js_on_load=asset("eyes.js"),
+        js_on_load=asset("elements.js") + asset("eyes.js"),
         apply_default_css=False,
         picture=None,
         **settings,

@@ -15,7 +15,7 @@ from codiff.web.engine import Engine, Request, Result
 from codiff.web.error_lines import ErrorLines, Updates
 from codiff.web.field_error import RUN, FieldError
 from codiff.web.painting import png_url
-from codiff.web.parts import foreseen, how_far, picture_buttons, preview, progress_line, told
+from codiff.web.parts import foreseen, how_far, picture_buttons, preview, progress_line, run_and_cancel, told
 from codiff.web.picker import file_picker, picked_content
 from codiff.web.records import FIELD as RECORD
 from codiff.web.runs import Done, Step, Waiting
@@ -92,9 +92,7 @@ class GenerateTab:
                 each.place(self._errors, first.get(each.modality))
 
     def _place_outcome(self) -> None:
-        with gr.Row(elem_classes="run"):
-            self._run = gr.Button("Generate", variant="primary", min_width=140, scale=3, elem_id=f"{FORM}-run")
-            self._cancel = gr.Button("Cancel", interactive=False, min_width=90, scale=1, elem_id=f"{FORM}-cancel")
+        self._run, self._cancel = run_and_cancel("Generate", FORM)
         self._progress = progress_line(elem_id=f"{FORM}-progress")
         self._errors.place(RUN)
         with gr.Column(elem_classes="stage"):

@@ -72,7 +72,7 @@ def painter(
         **{"value": "", **settings},
         html_template=asset("painter.html").replace("SETTINGS", written),
         css_template=asset("painter.css"),
-        js_on_load=asset("painter.js"),
+        js_on_load=asset("elements.js") + asset("painter.js"),
         apply_default_css=False,
         underlay=None,
     )

@@ -30,6 +30,14 @@ def told(text: str = "", done: float = 0.0) -> dict[str, Any]:
     return {"text": text, "done": done}
 
 
+def run_and_cancel(verb: str, form: str) -> tuple[gr.Button, gr.Button]:
+    """The buttons that begin and end the work of a form."""
+    with gr.Row(elem_classes="run"):
+        run = gr.Button(verb, variant="primary", min_width=140, scale=3, elem_id=f"{form}-run")
+        cancel = gr.Button("Cancel", interactive=False, min_width=90, scale=1, elem_id=f"{form}-cancel")
+    return run, cancel
+
+
 def how_far(event: Waiting | Step) -> dict[str, Any]:
     """What a line of progress shows of an event."""
     if isinstance(event, Waiting):

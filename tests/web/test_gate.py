@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import httpx
 import pytest
-from serving import Visitor, Work, raw, served, small_page
+from serving import Visitor, raw
+from serving import server as server
+from serving import visitor as visitor
 
 from codiff.web.hosts import Hosts, same_origin
 from codiff.web.limits import Limits
 from codiff.web.server import PageServer
 
 LIMITS = Limits(upload_bytes=300_000)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PageServer]:
-    with served(small_page(Work()), LIMITS) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def visitor(server: PageServer) -> Iterator[Visitor]:
-    with Visitor(server) as browser:
-        yield browser
 
 
 class TestRoutes:

@@ -34,6 +34,7 @@ SIDE = 256  # pixels of a new canvas
 SCREENSHOTS = "CODIFF_SCREENSHOTS"  # names a folder for pictures of the page; they are thrown away without
 LIMITS = Limits(painter_side=64, steps=1000)
 TOLD = "document.querySelector('#generate-progress .told').textContent"
+CUT_OFF = ("AbortError", "Connection errored out")  # streams that a reload ends, which is what a reload does
 SKIN, HAIR = MASK_CLASSES.index("skin"), MASK_CLASSES.index("hair")
 
 
@@ -52,7 +53,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @contextmanager
 def visit(site: Site, browser: Any, **context: Any) -> Iterator[Any]:
     """The page as a new visitor opens it."""
-    with watched(browser, site.url, **context) as opened:
+    with watched(browser, site.url, tolerated=CUT_OFF, **context) as opened:
         load(opened, site)
         yield opened
 

@@ -12,7 +12,9 @@ from urllib.parse import quote
 
 import pytest
 import torch
-from serving import Visitor, Work, picture, raw, served, small_page, wait_for
+from serving import Visitor, picture, raw, wait_for
+from serving import server as server
+from serving import visitor as visitor
 
 from codiff.errors import InputError
 from codiff.web.limits import Limits
@@ -21,18 +23,6 @@ from codiff.web.uploads import check_upload
 
 LIMITS = Limits(upload_bytes=300_000, pixels=1_000_000)
 HEAD = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PageServer]:
-    with served(small_page(Work()), LIMITS) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def visitor(server: PageServer) -> Iterator[Visitor]:
-    with Visitor(server) as browser:
-        yield browser
 
 
 def size_of(path: Path) -> int:

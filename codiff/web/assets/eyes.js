@@ -10,17 +10,6 @@ const STEP = 0.004; // of the photo, for one press of an arrow key
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const uid = Math.random().toString(36).slice(2, 10);
 
-const make = (tag, attributes = {}, ...children) => {
-  const node = document.createElement(tag);
-  for (const [name, given] of Object.entries(attributes)) {
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), given);
-    else if (given === true) node.setAttribute(name, "");
-    else if (given !== false && given !== null) node.setAttribute(name, given);
-  }
-  node.append(...children);
-  return node;
-};
-
 const image = make("img", { alt: "Your photo", draggable: "false" });
 const photo = make("div", { class: "photo", hidden: true }, image);
 const empty = make("p", { class: "empty" }, "Your photo appears here.");

@@ -23,17 +23,6 @@ let turn = 0; // counts what is encoded or decoded, so that something late never
 
 /* Parts of the page. */
 
-const make = (tag, attributes = {}, ...children) => {
-  const node = document.createElement(tag);
-  for (const [name, given] of Object.entries(attributes)) {
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), given);
-    else if (given === true) node.setAttribute(name, "");
-    else if (given !== false && given !== null) node.setAttribute(name, given);
-  }
-  node.append(...children);
-  return node;
-};
-
 const uid = Math.random().toString(36).slice(2, 10);
 const press = (label, title, action) => make("button", { type: "button", title, onclick: action }, label);
 const radio = (group, label, title, checked, action) =>
