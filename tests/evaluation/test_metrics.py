@@ -11,7 +11,7 @@ from torch import Tensor
 
 from codiff import AttributeClassifier, FaceParser, InputError
 from codiff.evaluation.attribute_accuracy import attribute_accuracy
-from codiff.evaluation.intervals import difference_interval, mean_interval
+from codiff.evaluation.intervals import Estimate, difference_interval, mean_interval
 from codiff.evaluation.mask_accuracy import mask_accuracy
 
 
@@ -102,6 +102,12 @@ def test_paired_difference_sees_through_common_variation() -> None:
     assert 0 < difference.low < 0.2 < difference.high + 0.02
     alone = mean_interval(common + 0.2 + noise)
     assert alone.low < 0 < alone.high
+
+
+def test_estimates_are_told_in_percent() -> None:
+    estimate = Estimate(0.0125, -0.002, 0.0284)
+    assert estimate.percent() == "1.2 [-0.2, 2.8]"
+    assert estimate.signed() == "+1.2 [-0.2, +2.8]"
 
 
 def test_intervals_refuse_nothing_and_nonsense() -> None:
