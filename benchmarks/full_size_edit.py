@@ -21,6 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks.conversion import peak_memory
@@ -41,7 +42,7 @@ def learned(way: str, arguments: argparse.Namespace) -> dict[str, float]:
     size = pipe.vae.config.sample_size
     labels = torch.zeros(size, size, dtype=torch.int64)
     labels[size // 4 : -size // 4, size // 4 : -size // 4] = 1
-    photo = torch.rand(3, size, size, generator=torch.Generator().manual_seed(0))
+    photo = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
     marks: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / "edit.safetensors"

@@ -1,23 +1,22 @@
-"""Keys and values of conditions, computed once for all steps of an image."""
+"""What depends on the conditions alone, computed once for all steps of an image."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
 
 import torch
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
-_Known = dict[tuple[Any, ...], tuple[Tensor, Tensor]]
+_Known = dict[Hashable, tuple[tuple[Tensor, ...], Tensor]]
 _KNOWN: ContextVar[_Known | None] = ContextVar("known", default=None)
 
 
 @contextmanager
 def constant_conditions() -> Iterator[None]:
-    """Within it every projection of the same tokens is computed once; what was computed is forgotten at its end.
+    """Within it `computed_once` computes once; what was computed is forgotten at its end.
 
     Only this thread's calls take part, and only those without gradients.
     """
@@ -26,6 +25,19 @@ def constant_conditions() -> Iterator[None]:
         yield
     finally:
         _KNOWN.reset(token)
+
+
+def computed_once(owner: object, tokens: tuple[Tensor, ...], compute: Callable[[], Tensor]) -> Tensor:
+    """What `compute` makes of these tokens for this owner, who outlives the image; within `constant_conditions` from
+    the first time on."""
+    known = None if torch.compiler.is_compiling() else _KNOWN.get()
+    if known is None or torch.is_grad_enabled():
+        return compute()
+    # A key holds while the tokens live, so they are kept beside it.
+    key = id(owner), tuple((each.data_ptr(), each.shape, each.stride(), each.dtype, _version(each)) for each in tokens)
+    if key not in known:
+        known[key] = tokens, compute()
+    return known[key][1]
 
 
 class ConditionProjection(nn.Linear):
@@ -41,14 +53,7 @@ class ConditionProjection(nn.Linear):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(batch, tokens, out_features) of (batch, tokens, in_features)."""
-        known = None if torch.compiler.is_compiling() else _KNOWN.get()
-        if known is None or torch.is_grad_enabled():
-            return super().forward(tokens)
-        # A key holds while the tokens live, so they are kept beside it.
-        key = id(self), tokens.data_ptr(), tokens.shape, tokens.stride(), tokens.dtype, _version(tokens)
-        if key not in known:
-            known[key] = tokens, super().forward(tokens)
-        return known[key][1]
+        return computed_once(self, (tokens,), lambda: super(ConditionProjection, self).forward(tokens))
 
 
 def _version(tokens: Tensor) -> int:

@@ -6,6 +6,9 @@ from models import collaborators, dynamic_diffusers, noise, raw_batch, timesteps
 from torch import Tensor
 
 from codiff import Collaborative, Guidance, InputError, Mean, Weighted
+from codiff.constant_conditions import constant_conditions
+from codiff.denoiser import Conditions, Denoiser, DenoiserOutput
+from codiff.guidance import with_and_without
 
 
 @pytest.fixture(autouse=True)
@@ -113,3 +116,49 @@ def test_the_scale_must_be_finite(scale: float, nothing: dict[str, Tensor]) -> N
         Guidance(collaborators()["text"], nothing, scale)
     with pytest.raises(InputError, match="guidance scale must be a finite number"):
         Mean(collaborators()).guided(nothing, scale)
+
+
+class Counted:
+    """A denoiser that remembers the batches it was asked about."""
+
+    def __init__(self, denoiser: Denoiser) -> None:
+        self.denoiser, self.batches = denoiser, list[int]()
+
+    def __call__(self, latents: Tensor, timestep: Tensor, conditions: Conditions) -> DenoiserOutput:
+        self.batches.append(len(latents))
+        return self.denoiser(latents, timestep, conditions)
+
+
+def test_with_and_without_a_condition_is_one_call(tokens: dict[str, Tensor], nothing: dict[str, Tensor]) -> None:
+    composition = Collaborative(collaborators(), dynamic_diffusers())
+    asked = Counted(composition)
+    given, base = with_and_without(asked, X, T, tokens, nothing)
+    assert asked.batches == [2 * len(X)]
+    for found, conditions in ((given, tokens), (base, nothing)):
+        expected = composition(X, T, {m: value.expand(len(X), *value.shape[1:]) for m, value in conditions.items()})
+        torch.testing.assert_close(found.sample, expected.sample)
+        assert found.influences is not None
+        assert expected.influences is not None
+        for modality in tokens:
+            torch.testing.assert_close(found.influences[modality], expected.influences[modality])
+
+
+def test_conditions_of_other_lengths_are_asked_about_one_by_one(tokens: dict[str, Tensor]) -> None:
+    asked = Counted(collaborators()["text"])
+    longer = {"text": tokens["text"].repeat(1, 2, 1)}
+    found = with_and_without(asked, X, T, {"text": tokens["text"]}, longer)
+    assert asked.batches == [len(X), len(X)]
+    for output, conditions in zip(found, (tokens, longer), strict=True):
+        assert torch.equal(output.sample, asked.denoiser(X, T, conditions).sample)
+
+
+def test_joined_conditions_are_kept_for_an_image_and_no_longer(
+    tokens: dict[str, Tensor], nothing: dict[str, Tensor]
+) -> None:
+    denoiser = collaborators()["mask"]
+    changed = {"mask": tokens["mask"].clone()}
+    with constant_conditions():
+        first = with_and_without(denoiser, X, T, changed, nothing)[0].sample
+        assert torch.equal(with_and_without(denoiser, X, T, changed, nothing)[0].sample, first)
+        changed["mask"].mul_(-1)
+        assert not torch.allclose(with_and_without(denoiser, X, T, changed, nothing)[0].sample, first)

@@ -16,7 +16,7 @@ from codiff.composition.collaborative import check_activation, predicted_logits
 from codiff.denoiser import Conditions, Denoiser, DenoiserOutput
 from codiff.dynamic_diffuser import DynamicDiffuser
 from codiff.errors import InputError
-from codiff.guidance import repeated
+from codiff.guidance import with_and_without
 
 
 class Additive(Composition):
@@ -52,16 +52,15 @@ class Additive(Composition):
             raise InputError(
                 f"{type(self).__name__} adds to the unconditional estimate: call guided(unconditional, scale) first"
             )
-        avoided = {m: repeated(self.unconditional[m], len(latents)) for m in conditions}
         influences = self.steered_influences(latents, timestep, conditions)
         shares = torch.stack(list(influences.values()))
-        given = self._estimates(latents, timestep, conditions)
-        base = self._estimates(latents, timestep, avoided)
+        estimates = [
+            with_and_without(self.collaborators[m], latents, timestep, {m: tokens}, self.unconditional)
+            for m, tokens in conditions.items()
+        ]
+        given, base = (torch.stack([each.sample for each in half]) for half in zip(*estimates, strict=True))
         unconditional = (shares * base).sum(dim=0) / shares.sum(dim=0)
         return DenoiserOutput(unconditional + self.scale * (shares * (given - base)).sum(dim=0), influences)
-
-    def _estimates(self, latents: Tensor, timestep: Tensor, conditions: Conditions) -> Tensor:
-        return torch.stack([self.collaborators[m](latents, timestep, conditions).sample for m in conditions])
 
 
 class GuidanceSum(Additive):

@@ -69,8 +69,8 @@ class Learner:
 
     @property
     def denoisers(self) -> dict[str, Denoiser]:
-        """The fine-tuned collaborators by modality."""
-        return {modality: tuned.model for modality, tuned in self.tuned.items()}
+        """The fine-tuned collaborators by modality, for sampling."""
+        return {modality: tuned.merged() for modality, tuned in self.tuned.items()}
 
     def run(self, on_learning: OnLearning | None = None) -> None:
         """Make all steps that are left. Whatever ends it, `learned` then holds the state after a whole step.
@@ -119,7 +119,7 @@ class Learner:
         count = len(noise)
         denoiser: Denoiser = self.tuned[modalities[0]].model
         if len(modalities) > 1:
-            denoiser = over(self.composition, self.denoisers)
+            denoiser = over(self.composition, {modality: tuned.model for modality, tuned in self.tuned.items()})
         dtype = self.latents.dtype
         tokens = {m: self.tokens[m].to(dtype).expand(count, *self.tokens[m].shape[1:]) for m in modalities}
         latents = self.latents.expand(count, *self.latents.shape[1:])

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners import lora
 from torch import Tensor, nn
 
 from codiff.collaborator import Collaborator
@@ -45,6 +46,7 @@ class Tuned:
             raise InputError(
                 f"full fine-tuning needs float32 weights, these are {model.dtype}; load the model so, or use LoRA"
             )
+        self._original = model
         self.model = twin(model, copied=rank is None)
         self.model.eval()
         if rank is not None:
@@ -52,6 +54,23 @@ class Tuned:
         self.parameters: dict[str, nn.Parameter] = {
             name: value for name, value in self.model.network.named_parameters() if value.requires_grad
         }
+
+    @torch.no_grad()
+    def merged(self) -> Collaborator:
+        """The same with LoRA's products added to the weights, so that sampling has fewer layers to call; as it is where
+        there is no LoRA, or where weights in half precision would round its products away."""
+        layers = {
+            name: layer
+            for name, layer in self.model.network.named_modules()
+            if isinstance(layer, (lora.Linear, lora.Conv2d))
+        }
+        if not layers or self.model.dtype != torch.float32:
+            return self.model
+        merged = twin(self._original, copied=False)
+        for name, layer in layers.items():
+            weight = merged.network.get_parameter(f"{name}.weight")
+            weight.data = weight.data + layer.get_delta_weight("default")  # the original's stays as it is
+        return merged.eval()
 
     def state(self) -> dict[str, Tensor]:
         """Copies of what it has learned, by name, on the CPU."""

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 from edits import BOTH, FEW, QUICK, picture, pipeline, target
-from models import new_pipeline, noise
+from models import new_pipeline, noise, raw_conditions, timesteps
 from safetensors.torch import load_file, save_file
 
-from codiff import InputError, generators
+from codiff import CollaborativePipeline, InputError, generators
 from codiff.composition import rule
 from codiff.editing import Edit, Learned, Learning, Sampling, imagic, learning_for
 from codiff.editing.learner import Learner
 from codiff.editing.learning import PUBLISHED
 from codiff.editing.photo import encode
-from codiff.editing.tuning import twin
+from codiff.editing.tuning import Tuned, twin
 from codiff.pixels import from_uint8
 
 NOTHING = replace(QUICK, token_steps=0, model_steps=0)
@@ -290,6 +290,32 @@ def test_twins_share_weights_until_they_learn() -> None:
         assert aliased.data_ptr() == value.data_ptr() != copied.data_ptr()
         assert not aliased.requires_grad
         assert copied.requires_grad
+
+
+def tuned_at_random(dtype: torch.dtype) -> tuple[CollaborativePipeline, Tuned]:
+    pipe = new_pipeline(("mask",)).to(dtype=dtype)
+    generator = torch.Generator().manual_seed(0)
+    tuned = Tuned(pipe.collaborators["mask"], 2, generator)
+    tuned.load({name: torch.randn(value.shape, generator=generator) / 8 for name, value in tuned.state().items()})
+    return pipe, tuned
+
+
+def test_merged_lora_says_the_same() -> None:
+    pipe, tuned = tuned_at_random(torch.float32)
+    original = pipe.collaborators["mask"]
+    before = {name: value.clone() for name, value in original.state_dict().items()}
+    merged, tokens = tuned.merged(), pipe.collaborators.encode(raw_conditions(("mask",)))
+    assert not any(".lora_" in name for name, _ in merged.named_parameters())
+    with torch.no_grad():
+        said = [model(noise(1), timesteps(500), tokens).sample for model in (merged, tuned.model, original)]
+    torch.testing.assert_close(said[0], said[1], rtol=1e-4, atol=1e-4)
+    assert float((said[0] - said[2]).abs().max()) > 0.1
+    assert all(torch.equal(value, before[name]) for name, value in original.state_dict().items())
+
+
+def test_lora_is_not_merged_into_half_precision() -> None:
+    _, tuned = tuned_at_random(torch.bfloat16)
+    assert tuned.merged() is tuned.model
 
 
 def test_settings_that_suit_a_model() -> None:
