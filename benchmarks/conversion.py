@@ -21,17 +21,17 @@ import torch
 from torch import Tensor
 
 from codiff import CollaborativePipeline
-from codiff.convert import convert, preset_description
+from codiff.convert import Description, convert, preset_description
 from codiff.convert.parts import Part, composed_parts
 from codiff.convert.schedule import schedule_buffers
+from codiff.convert.sources import told_by_name
 
 MEBIBYTE = 2**20
 KEPT = "weights {weights:.0f} MiB, largest part {largest:.0f} MiB"
 
 
-def write_checkpoint(path: Path, preset: str) -> None:
+def write_checkpoint(path: Path, description: Description) -> None:
     """A random file with every key that a published one has."""
-    description = preset_description(preset)
     state: dict[str, Tensor] = {name: value.float() for name, value in schedule_buffers(description.scheduler).items()}
     generator = torch.Generator().manual_seed(0)
     for part in composed_parts(description):
@@ -53,7 +53,7 @@ def in_child(arguments: argparse.Namespace, stage: str) -> dict[str, Any]:
     """One stage in a process of its own: seconds, and the peak of its resident memory, mapped files included."""
     command = [sys.executable, "-m", "benchmarks.conversion", "--stage", stage, "--folder", str(arguments.folder)]
     command += ["--preset", arguments.preset] + (["--vocab", arguments.vocab] if arguments.vocab else [])
-    ran = subprocess.run(command, check=True, capture_output=True, text=True)
+    ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     measured: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
     return measured
 
@@ -104,10 +104,11 @@ def main() -> None:
 
 def measure(arguments: argparse.Namespace) -> None:
     checkpoint = arguments.folder / "checkpoints" / f"{arguments.preset.rpartition('-')[2]}_codiff_mask_text.ckpt"
+    description = told_by_name(checkpoint, preset_description(arguments.preset))
     if not checkpoint.exists():
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        write_checkpoint(checkpoint, arguments.preset)
-    sizes = [bytes_of(part) / MEBIBYTE for part in composed_parts(preset_description(arguments.preset))]
+        write_checkpoint(checkpoint, description)
+    sizes = [bytes_of(part) / MEBIBYTE for part in composed_parts(description)]
     print(f"{arguments.preset}: {KEPT.format(weights=sum(sizes), largest=max(sizes))}")
     print("| stage | seconds | peak MiB | of the largest part | of all weights |\n|---|---|---|---|---|")
     for stage in ("convert", "load", *(["generate"] if arguments.generate else [])):

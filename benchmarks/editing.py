@@ -231,7 +231,7 @@ def claims(faces: Sequence[Measured]) -> dict[str, Estimate]:
 def in_child(name: str, arguments: argparse.Namespace) -> dict[str, float]:
     """Memory and bytes of one editor, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.editing", "--stage", name, "--model", arguments.model]
-    ran = subprocess.run(command, check=True, capture_output=True, text=True)
+    ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     told: dict[str, float] = json.loads(ran.stdout.splitlines()[-1])
     return told
 

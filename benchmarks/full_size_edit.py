@@ -68,7 +68,7 @@ def in_child(way: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """`learned` in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.full_size_edit", "--model", str(arguments.model), "--way", way]
     command += ["--steps", str(arguments.steps), "--device", arguments.device]
-    ran = subprocess.run(command, check=True, capture_output=True, text=True)
+    ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     told: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
     return told
 
