@@ -41,7 +41,7 @@ class Drawn:
 
 def draw(pipe: CollaborativePipeline, conditions: dict[str, Any], bias: InfluenceBias | None) -> Drawn:
     """A picture of these conditions, always from the same noise."""
-    listener, composition = Listener(pipe.scheduler), pipe.learned_composition()
+    listener, composition = Listener(pipe.scheduler, images=1), pipe.learned_composition()
     output = pipe(
         conditions,
         num_inference_steps=STEPS,

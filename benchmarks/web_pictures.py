@@ -21,7 +21,7 @@ from codiff.web.listening import listen
 from codiff.web.storage import Storage
 
 DESK, PHONE = (1600, 1000), (360, 780)
-PATIENCE = 300_000  # milliseconds
+PATIENCE = 60_000  # milliseconds
 LEVELS = 64
 TOLD = "document.querySelector('#generate-progress .told')?.textContent"
 
@@ -109,8 +109,9 @@ def compact(picture: Image.Image) -> Image.Image:
 
 def inside(page: Any, step: int) -> None:
     """Look into the result at one step."""
+    page.evaluate("document.querySelector('#generate-inside').scrollIntoView({ block: 'center' })")
     page.click("#generate-inside")
-    page.wait_for_selector("#inside-overlays img")
+    page.wait_for_selector("#inside-overlays .grid img")
     page.fill("#inside-step input[type=number]", str(step))
     page.press("#inside-step input[type=number]", "Tab")
     page.wait_for_function(f"/^step {step} /.test(document.querySelector('#inside-curve figcaption').textContent)")

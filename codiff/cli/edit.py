@@ -247,6 +247,8 @@ def _tell_done(plan: Plan, done: Done, seconds: float) -> None:
         tell(f"{name.replace('_', ' ')}: {value:.3g}")
     if done.search is not None:
         best = done.search.best
+        if not done.search.decided:
+            tell("the judge sees no difference between these strengths: the usual one is taken")
         tell(f"{plan.wanted.kind.strength} {told(best.strengths)}: obeys {best.obeys:.2f}, keeps {best.identity:.2f}")
         tell(f"wrote {plan.extra('curve')} and {plan.extra('strip')}")
     tell(f"wrote {plan.outputs.grid}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ Strengths = Mapping[str, float]
 """Modality -> strength."""
 
 _SAME = 1e-3  # a range of scores below it is no trade-off
+_TOLD_APART = 0.05  # range of agreement below which one picture for each strength decides nothing
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,24 @@ class StrengthSearch:
     Attributes:
         common: trials of one strength for all modalities, in its order.
         varied: trials in which one modality's strength differs.
-        best: the chosen one.
+        best: the chosen one; where it is not `decided`, chosen by noise until `settled`.
     """
 
     common: list[Trial]
     varied: list[Trial]
     best: Trial
+
+    @property
+    def decided(self) -> bool:
+        """Whether the judges see a difference between the strengths: agreement ranges over 0.05 or more."""
+        obeys = [trial.obeys for trial in (*self.common, *self.varied)]
+        return max(obeys) - min(obeys) >= _TOLD_APART
+
+    def settled(self, usual: float) -> StrengthSearch:
+        """The same; where it is not decided, with the trial of the strength nearest to the usual one as the best."""
+        if self.decided:
+            return self
+        return replace(self, best=min(self.common, key=lambda trial: abs(_common_strength(trial) - usual)))
 
 
 def find_strength(
@@ -132,6 +145,10 @@ class Scale:
     def best(self, trials: Sequence[Trial]) -> Trial:
         """The knee; of equals the first."""
         return max(trials, key=self.value)
+
+
+def _common_strength(trial: Trial) -> float:
+    return next(iter(trial.strengths.values()))
 
 
 def _trial(draw: Callable[[Strengths], Sequence[Image.Image]], judges: Judges, strengths: dict[str, float]) -> Trial:

@@ -108,7 +108,8 @@ class Editing:
         return edit
 
     def find_strength(self, judges: Judges, seed: int) -> StrengthSearch:
-        """The knee among the strengths that the editor tries, all drawn from one seed; see `find_strength`.
+        """The knee among the strengths that the editor tries, all drawn from one seed, or the usual strength where the
+        judges see no difference; see `find_strength`.
 
         Raises:
             InputError: an argument or a file is wrong.
@@ -120,7 +121,7 @@ class Editing:
             list(self.task.conditions),
             kind.tried,
             each=kind.each,
-        )
+        ).settled(kind.default)
 
     def _plain(self, strengths: Strengths) -> dict[str, Any]:
         """Arguments of editors that learn nothing."""

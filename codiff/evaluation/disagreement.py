@@ -18,18 +18,20 @@ from codiff.sampling import predicted_original
 class Listener:
     """Keeps what each collaborator foresees at each step of one sampling, without asking any of them twice.
 
-        listener = Listener(pipe.scheduler)
+        listener = Listener(pipe.scheduler, images=1)
         output = pipe(conditions, composition=listener.hearing(pipe.learned_composition()), return_influences=True)
         where = disagreement(output.influences, listener.foreseen)
 
-    What is kept are the estimates for the conditions, before guidance: those without condition are passed over.
+    What is kept are the estimates for the conditions, before guidance: those without condition, which follow in the
+    same call or in one of their own, are passed over.
 
     Args:
         scheduler: the sampling's; it says what the estimates are of.
+        images: how many are made.
     """
 
-    def __init__(self, scheduler: Any) -> None:
-        self._scheduler = scheduler
+    def __init__(self, scheduler: Any, images: int) -> None:
+        self._scheduler, self._images = scheduler, images
         self._latents: dict[str, Tensor] = {}
         self._foreseen: dict[str, list[Tensor]] = {}
 
@@ -51,7 +53,8 @@ class Listener:
         output = denoiser(latents, timestep, conditions)
         if self._latents.get(modality) is not latents:  # asked again about the same: without condition
             self._latents[modality] = latents
-            foreseen = predicted_original(self._scheduler, output.sample, latents, timestep.flatten()[0])
+            estimate, wanted = output.sample[: self._images], latents[: self._images]
+            foreseen = predicted_original(self._scheduler, estimate, wanted, timestep.flatten()[0])
             self._foreseen.setdefault(modality, []).append(foreseen.to("cpu", torch.float32))
         return output
 

@@ -12,7 +12,7 @@ import gradio as gr
 from PIL import Image
 
 from codiff.errors import InputError
-from codiff.image_files import open_image
+from codiff.image_files import FORMATS, open_image
 from codiff.modalities.mask import LabelMaps
 from codiff.web.condition_kinds import Drawing, Labels, Words, kind_of
 from codiff.web.engine import Engine
@@ -23,6 +23,7 @@ from codiff.web.painter import mask_painter, sketch_painter
 from codiff.web.painting import (
     labels_of,
     lines_of,
+    looks_like_photo,
     painted_labels,
     painted_lines,
     png_url,
@@ -38,6 +39,7 @@ QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 _TENSORS = (".pt", ".pth")
 _FACES = 2**31
+_SNAPPED = "snap=True"  # what the reader advises for masks whose colours are a little off
 _UNDERLAY = 512  # pixels of a picture below a painter
 _CAPTIONS = (
     "This man has a long beard. He is in his sixties.",
@@ -170,7 +172,10 @@ class CaptionInput(ConditionInput):
         self._examples.click(lambda sample: sample[0], self._examples, self.value, **QUIET)
 
     def _read(self, value: Any) -> str:
-        return str(value or "")
+        text = str(value or "")
+        if not text.strip():
+            raise InputError(f"{self.modality}: it is empty; write a caption, or switch the {self.modality} off")
+        return text
 
 
 class PaintedInput(ConditionInput):
@@ -178,6 +183,7 @@ class PaintedInput(ConditionInput):
 
     upload: ClassVar[str]
     upload_hint: ClassVar[str]
+    upload_wanted: ClassVar[str]
     endings: ClassVar[tuple[str, ...]] = PICTURES
 
     def _place_fillers(self) -> None:
@@ -207,14 +213,15 @@ class PaintedInput(ConditionInput):
     def _drawn(self) -> tuple[Any, str]:
         def work() -> Any:
             face = self.engine.procedural(secrets.randbelow(_FACES))
-            return gr.update(value=self._shown(face.conditions(self.engine.pipe)[self.modality]), underlay=None)
+            return gr.update(value=self._shown(face.conditions(self.engine.pipe)[self.modality]), underlay="")
 
         return self._filled_by(work)
 
     def _uploaded(self, file: Any, request: gr.Request, *options: bool) -> tuple[Any, str]:
         def work() -> Any:
-            with picked_file(file, self.storage.session(request.session_hash), self.engine.limits) as path:
-                return gr.update(value=self._loaded(path, *options), underlay=None)
+            folder = self.storage.session(request.session_hash)
+            with picked_file(file, folder, self.engine.limits, self.upload_wanted) as path:
+                return gr.update(value=self._loaded(path, *options), underlay="")
 
         return self._filled_by(work)
 
@@ -233,6 +240,7 @@ class MaskInput(PaintedInput):
     hint = "Paint which part of the face is where."
     upload = "Upload a mask"
     upload_hint = "A mask file: PNG in these colours or of class numbers, or .pt of the published data"
+    upload_wanted = f"a mask: a picture ({', '.join(FORMATS)}) in these colours or of class numbers, or a tensor (.pt)"
     endings = (*PICTURES, *_TENSORS)
 
     def _placed(self, value: str) -> gr.HTML:
@@ -278,7 +286,14 @@ class MaskInput(PaintedInput):
     def _loaded(self, path: Any, *options: bool) -> str:
         letterbox, snap = options
         most = self.engine.limits.painter_side
-        return painted_labels(uploaded_labels(path, snap=snap, letterbox=letterbox, most=most), most)
+        try:
+            labels = uploaded_labels(path, snap=snap, letterbox=letterbox, most=most)
+        except InputError as error:
+            if _SNAPPED in str(error) or not looks_like_photo(path):
+                raise
+            remedy = '"From a picture" makes a mask of it' if self.engine.parser is not None else "paint a mask instead"
+            raise InputError(f"this looks like a photo, not like a mask: {remedy}. ({error})") from error
+        return painted_labels(labels, most)
 
 
 class SketchInput(PaintedInput):
@@ -288,6 +303,7 @@ class SketchInput(PaintedInput):
     begins_on = False
     upload = "Upload a drawing"
     upload_hint = "A picture of lines: dark on light, light on dark, or on transparent ground"
+    upload_wanted = f"a picture of lines ({', '.join(FORMATS)})"
 
     def _placed(self, value: str) -> gr.HTML:
         with gr.Row(elem_classes="fillers"):

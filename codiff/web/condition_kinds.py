@@ -19,6 +19,7 @@ from codiff.modalities.mask import MASK_PALETTE, LabelMaps, read_labels, resize_
 from codiff.modalities.sketch import LineDrawings, read_sketch
 from codiff.modalities.text import TextModality
 from codiff.web.limits import Limits
+from codiff.web.uploads import too_many_pixels
 
 
 class ConditionKind(ABC):
@@ -182,7 +183,7 @@ def _check_bytes(content: bytes, what: str, limits: Limits) -> None:
 def _check_pixels(size: tuple[int, ...], what: str, limits: Limits) -> None:
     count = math.prod(size)
     if count > limits.pixels:
-        raise InputError(f"{what}: {count / 1e6:.0f} MP, limit {limits.pixels / 1e6:.0f} MP; scale it down first")
+        raise InputError(f"{what}: {too_many_pixels(count, limits)}")
 
 
 def _tell_reduced(what: str, side: int, limits: Limits) -> None:

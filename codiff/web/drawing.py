@@ -22,6 +22,7 @@ from codiff.pipeline import CollaborativePipeline, CollaborativePipelineOutput, 
 from codiff.web.condition_kinds import Words, kind_of
 from codiff.web.exports import metadata
 from codiff.web.previews import Previews
+from codiff.web.records import carried_record
 from codiff.web.request import Checked
 from codiff.web.runs import Run
 
@@ -153,7 +154,7 @@ def _sample(
     noise: list[torch.Generator],
 ) -> tuple[CollaborativePipelineOutput, Tensor | None]:
     """Pictures that are sampled together, and where their collaborators disagreed."""
-    listener = Listener(pipe.scheduler)
+    listener = Listener(pipe.scheduler, len(noise))
     several = len(way.modalities) > 1
     output = pipe(
         {modality: checked.request.conditions[modality] for modality in way.modalities},
@@ -173,17 +174,32 @@ def _sample(
 def write_pictures(
     folder: Path, pipe: CollaborativePipeline, checked: Checked, drawn: Sequence[Drawn], signer: Signer | None
 ) -> list[Path]:
-    """All pictures as PNG files with metadata, as `codiff generate` names, writes and signs them."""
+    """All pictures as PNG files with metadata, as `codiff generate` writes and signs them and, unless they are named by
+    the several ways that made them, names them; each carries its record besides."""
     paths = []
     for each in drawn:
         conditions = {modality: checked.request.conditions[modality] for modality in each.way.modalities}
         seeds = range(checked.request.seed, checked.request.seed + len(each.images))
-        outputs = Outputs(folder, _name(pipe, conditions), each.digest, seeds)
+        name = slug(each.way.caption) if len(drawn) > 1 else _name(pipe, conditions)
+        outputs = Outputs(folder, name or "picture", each.digest, seeds)
         told = metadata(pipe, conditions, checked.described, each.settings, each.bias, each.digest)
         for seed, picture in zip(seeds, each.images, strict=True):
-            save_png(picture, outputs.image(seed), {"seed": seed, **told}, signer)
+            claimed = {"seed": seed, **told}
+            carried = carried_record(pipe, _alone(checked, each, conditions, seed))
+            save_png(picture, outputs.image(seed), {**claimed, **carried}, _signing(signer, claimed))
             paths.append(outputs.image(seed))
     return paths
+
+
+def _alone(checked: Checked, drawn: Drawn, conditions: Mapping[str, Any], seed: int) -> Checked:
+    """The request for one picture of a way alone."""
+    request = replace(checked.request, conditions=conditions, seed=seed, count=1, bias=drawn.bias)
+    return replace(checked, request=request, settings=drawn.settings)
+
+
+def _signing(signer: Signer | None, claimed: Mapping[str, Any]) -> Signer | None:
+    """Signs this and no more: credentials cut short what is as long as a record."""
+    return None if signer is None else lambda png, _metadata: signer(png, claimed)
 
 
 def captions(checked: Checked, drawn: Sequence[Drawn]) -> list[str]:

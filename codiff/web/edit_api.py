@@ -23,7 +23,8 @@ from codiff.web.storage import Storage
 
 _DESCRIPTION = """Edit the face in a photo towards the given conditions.
 
-The photo is a file's content in base64. Conditions are as in a record: words as they are, pictures as PNG in base64.
+The photo is a file; who cannot upload gives its content in base64 as photo_base64 instead. Conditions are an object,
+as {"text": "A young woman."}: words as they are, pictures as PNG in base64.
 None for strength finds it; None for eyes, two places as shares of the photo's width and height, finds the face.
 Returns the pictures, a zip file of pictures, conditions and settings, the settings, and how far the work is."""
 
@@ -38,8 +39,8 @@ def build_edit_api(edits: Edits, storage: Storage) -> None:
     engine = edits.engine
 
     def edit(
-        photo: str,
-        conditions: dict[str, str],
+        photo: bytes | None = None,
+        conditions: dict[str, str] | None = None,
         editor: str = DEFAULT_EDITOR,
         strength: float | None = None,
         learning: str = QUICK,
@@ -49,12 +50,13 @@ def build_edit_api(edits: Edits, storage: Storage) -> None:
         count: int = 1,
         steps: int = edits.usual.steps,
         guidance: float | None = None,
+        photo_base64: str | None = None,
         request: gr.Request = None,  # Gradio fills it in
     ) -> Iterator[Any]:
         session = storage.session(request.session_hash)
         try:
             asked = EditRequest(
-                _content(photo),
+                _content(photo, photo_base64),
                 _conditions(edits, conditions),
                 Framing(marked(eyes), aligned=aligned is True),
                 editor,
@@ -80,11 +82,11 @@ def build_edit_api(edits: Edits, storage: Storage) -> None:
             raise gr.Error(told, print_exception=False) from error
 
     with gr.Column(visible=False):
-        inputs: list[Any] = [gr.Textbox(label="photo"), gr.JSON(label="conditions")]
+        inputs: list[Any] = [gr.File(label="photo", type="binary"), gr.JSON(label="conditions")]
         inputs += [gr.Textbox(DEFAULT_EDITOR, label="editor"), gr.Number(None, label="strength")]
         inputs += [gr.Textbox(QUICK, label="learning"), gr.JSON(label="eyes"), gr.Checkbox(label="aligned")]
         inputs += [gr.Number(0, label="seed"), gr.Number(1, label="count"), gr.Number(edits.usual.steps, label="steps")]
-        inputs += [gr.Number(None, label="guidance")]
+        inputs += [gr.Number(None, label="guidance"), gr.Textbox(label="photo_base64")]
         outputs = [
             gr.Gallery(label="pictures", format="png"),
             gr.File(label="archive"),
@@ -94,13 +96,15 @@ def build_edit_api(edits: Edits, storage: Storage) -> None:
         gr.Button().click(edit, inputs, outputs, api_name="edit", api_description=_DESCRIPTION, **work_event(engine))
 
 
-def _content(photo: Any) -> bytes:
-    if not isinstance(photo, str) or not photo:
-        raise FieldError("photo", "the content of a photo in base64 is expected")
+def _content(photo: Any, text: Any) -> bytes:
+    if isinstance(photo, bytes):
+        return photo
+    if not isinstance(text, str) or not text:
+        raise FieldError("photo", "a photo is expected: its file, as handle_file(path)")
     try:
-        return base64.b64decode(photo, validate=True)
+        return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise FieldError("photo", f"this is not base64 ({error})") from error
+        raise FieldError("photo", f"photo_base64 is not base64 ({error})") from error
 
 
 def _conditions(edits: Edits, given: Any) -> dict[str, Any]:

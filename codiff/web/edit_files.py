@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from codiff.cli.edit_files import write_edit
@@ -17,7 +18,9 @@ from codiff.editing.strength import StrengthSearch, told
 from codiff.pipeline import CollaborativePipeline
 from codiff.web.condition_kinds import kind_of
 from codiff.web.edit_request import CheckedEdit
+from codiff.web.editor_names import shown_name
 from codiff.web.exports import write_archive, write_record
+from codiff.web.painting import painted_steering
 from codiff.web.records import record_of
 
 _VERSION = 1
@@ -158,7 +161,9 @@ def _smaller(picture: Image.Image) -> Image.Image:
 def _summary(edit: CheckedEdit, found: Found) -> str:
     """What was done and how long it took."""
     wanted = edit.wanted
-    parts = [f"{wanted.editor}, {wanted.kind.strength} {told(found.strengths)}"]
+    parts = [f"{shown_name(wanted.editor)}, strength {told(found.strengths)}"]
+    if found.search is not None and not found.search.decided:
+        parts.append("the judge saw no difference between the strengths that were tried")
     if edit.reused:
         parts.append("used what was learned of this photo before")
     elif edit.learned is not None:
@@ -177,7 +182,7 @@ def _record(pipe: CollaborativePipeline, edit: CheckedEdit, found: Found) -> dic
         "strengths": dict(found.strengths),
         "strength_found": found.search is not None,
         "source": _stored(pipe, wanted.source.values),
-        "region": wanted.region is not None,
+        "region": None if edit.region is None else painted_steering(edit.region.astype(np.float32)),
         "start": wanted.start if wanted.kind.learns else None,
         "learning": None if wanted.learning is None else wanted.learning.to_json(),
         "photo": edit.photo,

@@ -80,6 +80,7 @@ class CheckedEdit:
         checked: target and sampling.
         wanted: all of it, as the command line's `make_plan` takes it.
         photo: SHA-256 of what editors see of the photo.
+        region: what was painted, as in the request.
         learned: the file of what is learned of the photo; None where nothing is.
         start: the file of the noise that leads to the photo; None where it is not wanted.
         left: steps of learning that are still to be made.
@@ -89,6 +90,7 @@ class CheckedEdit:
     checked: Checked
     wanted: Wanted
     photo: str
+    region: NDArray[np.bool_] | None
     learned: Path | None
     start: Path | None
     left: int

@@ -110,7 +110,7 @@ class EditRun:
         return [float(score) for score in self._engine.evaluators.identity(photo)(pictures)]
 
     def _on_draw(self, strengths: Strengths) -> None:
-        self.stage = f"{'Trying' if self._trying else 'Drawing at'} {self._edit.wanted.kind.strength} {told(strengths)}"
+        self.stage = f"{'Trying' if self._trying else 'Drawing at'} strength {told(strengths)}"
 
     def _learned(self, steps: _Steps) -> Callable[[int, int, float], None]:
         def on_learning(done: int, total: int, _loss: float) -> None:

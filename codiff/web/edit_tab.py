@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -13,9 +13,11 @@ from PIL import Image
 from codiff.errors import InputError
 from codiff.photos.framing import Framed
 from codiff.photos.own_photo import OwnPhoto
+from codiff.web.before_after import before_after, compared
 from codiff.web.condition_inputs import PICTURES, QUIET, Data, MaskInput, PaintedInput, condition_inputs
 from codiff.web.edit_api import build_edit_api
-from codiff.web.edit_files import EditResult, View
+from codiff.web.edit_files import EditResult
+from codiff.web.edit_records import restored_edit
 from codiff.web.edit_request import CheckedEdit, EditRequest, Framing
 from codiff.web.edit_run import EditRun
 from codiff.web.editor_section import EditorSection
@@ -29,18 +31,16 @@ from codiff.web.notices import heard
 from codiff.web.painting import painted_labels, png_url
 from codiff.web.parts import foreseen, how_far, preview, progress_line, run_and_cancel, told
 from codiff.web.picker import file_picker, picked_content
+from codiff.web.records import FIELD as RECORD
 from codiff.web.runs import Done, Step, Waiting
 from codiff.web.settings_section import SettingsSection
 from codiff.web.storage import SessionFolder, Storage
-from codiff.web.trials import shown_trials, trials_strip
+from codiff.web.trials import shown_curve, shown_trials, trials_strip
 
 FORM = "edit"
 _PHOTO = ("photo", "face", "eyes")
+_REGION = "region"
 _CROP = '<img src="{}" alt="The face that is edited" width="112" height="112" style="border-radius: 8px">'
-
-_SHOW_STAGE = """() => document.querySelector("#edit-slider").scrollIntoView({
-  block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth",
-})"""
 
 
 def build_edit_tab(engine: Engine, storage: Storage) -> EditTab:
@@ -71,6 +71,8 @@ class EditTab:
         keep = engine.limits.keep_seconds
         self._photo = gr.State(None, time_to_live=keep)
         self._result = gr.State(None, time_to_live=keep)
+        self._painted = gr.State(())  # what came with settings, and no photo paints over
+        self._awaited = gr.State(False)  # whether these settings still wait for their photo
         self._inputs = condition_inputs(engine, storage, FORM)
         self._editor = EditorSection(self.edits, self._errors, FORM)
         with gr.Row(elem_classes="workbench"):
@@ -123,10 +125,7 @@ class EditTab:
         self._progress = progress_line(elem_id=f"{FORM}-progress")
         self._errors.place(RUN)
         with gr.Column(elem_classes="stage"):
-            self._slider = gr.ImageSlider(
-                label="Before and after", show_label=False, format="png", type="filepath", interactive=False,
-                buttons=["fullscreen"], elem_id=f"{FORM}-slider", height="100%",
-            )  # fmt: skip
+            self._slider = before_after(elem_id=f"{FORM}-slider")
             self._preview = preview(elem_id=f"{FORM}-preview")
         self._views = gr.Radio([], label="Look at", visible=False, elem_id=f"{FORM}-views")
         with gr.Row(elem_classes="downloads"):
@@ -134,23 +133,28 @@ class EditTab:
                 gr.DownloadButton(label, size="sm", interactive=False, min_width=96, elem_id=f"{FORM}-{name}")
                 for name, label in (("picture", "Picture"), ("archive", "All (zip)"), ("settings", "Settings (JSON)"))
             )
+            self._restored = file_picker(
+                "Open settings", "Settings (JSON) of an edit restore all but the photo", (".json",),
+                self._engine.limits, min_width=96, elem_id=f"{FORM}-open",
+            )  # fmt: skip
+        self._errors.place(RECORD)
         with gr.Column(visible=False, elem_id=f"{FORM}-trade-off") as self._trade_off:
             gr.Markdown(
                 "### Strengths that were tried\nHow far each obeys what you asked for, and how much of the person it "
-                "keeps, as judged by the model's own evaluators: 1 is best.", elem_classes="section",
+                "keeps, as judged by the model's own evaluators: 1 is best. The zip file holds these figures.",
+                elem_classes="section",
             )  # fmt: skip
             self._trials = trials_strip(elem_id=f"{FORM}-trials")
-            self._curve = gr.Image(
-                label="Obeying against keeping the person", show_label=False, format="png", interactive=False,
-                buttons=["download", "fullscreen"], elem_id=f"{FORM}-curve",
-            )  # fmt: skip
+            self._curve = trials_strip(elem_id=f"{FORM}-curve")
 
     def _wire(self) -> None:
         lines = self._errors.components
-        framing = {self._photo, self._marks, self._aligned, self._face}
+        framing = {self._photo, self._marks, self._aligned, self._face, self._painted, self._awaited}
         painters = [each.value for each in self._inputs if isinstance(each, PaintedInput)]
         framed = [*lines, self._crop, *painters, self._editor.region]
-        self._file.upload(self._opened, self._file, [*framed, *framing, self._file], **QUIET)
+        self._file.upload(
+            self._opened, {self._file, self._painted, self._awaited}, [*framed, *framing, self._file], **QUIET
+        )
         for moved in (self._marks.input, self._aligned.input):
             moved(self._moved, framing, framed, **QUIET)
         self._face.input(self._chosen, framing, [*framed, self._marks], **QUIET)
@@ -159,19 +163,27 @@ class EditTab:
         shown = [
             *lines, self._progress, self._preview, self._cancel, self._slider, self._views, self._picture,
             self._archive, self._record, self._result, self._trade_off, self._trials, self._curve, self._editor.purpose,
+            self._editor.strength,
         ]  # fmt: skip
         self._run.click(
-            self._edited, given, shown, trigger_mode="once", api_visibility="private", **work_event(self._engine)
+            self._edited,
+            {*given, self._result},
+            shown,
+            trigger_mode="once",
+            api_visibility="private",
+            **work_event(self._engine),
         )
         self._cancel.click(self._stop, None, self._cancel, **QUIET)
-        self._run.click(None, js=_SHOW_STAGE)
+        filled = [*lines, *given, *self._editor.shown_by_editor]
+        self._restored.upload(self._restore, {self._restored, self._photo}, filled, **QUIET)
         self._views.input(self._select, [self._views, self._result], [self._slider, self._picture], **QUIET)
 
-    def _opened(self, file: Any, request: gr.Request) -> Updates:
+    def _opened(self, data: dict[Any, Any], request: gr.Request) -> Updates:
         """Updates that show a photo: its face is looked for, cut out and read."""
+        painted = data[self._painted] if data[self._awaited] else ()
         shown: dict[Any, Any] = {self._file: None, **self._errors.cleared()}
         try:
-            content = picked_content(file, self._engine.limits)[1]
+            content = picked_content(data[self._file], self._engine.limits)[1]
             with heard() as notes:
                 photo = self.edits.open(content)
         except InputError as error:
@@ -181,7 +193,8 @@ class EditTab:
         shown[self._photo] = self._kept(content, self._storage.session(request.session_hash))
         shown[self._face] = gr.update(choices=names, value=None, visible=len(faces) > 1)
         shown[self._marks] = shown_photo(photo.picture, list(faces[0].eyes) if len(faces) == 1 else [])
-        framed, cut = self._cut(photo, Framing(), notes)
+        shown |= {self._painted: painted, self._awaited: False}
+        framed, cut = self._cut(photo, Framing(), painted, notes)
         aligned = framed is not None and not framed.is_part
         if aligned:
             shown[self._marks] = shown_photo(photo.picture, [])
@@ -193,7 +206,7 @@ class EditTab:
             return self._errors.cleared(_PHOTO)
         try:
             photo = self.edits.open(self._content(data, request))
-            return self._cut(photo, self._framing(data))[1]
+            return self._cut(photo, self._framing(data), data[self._painted])[1]
         except FieldError as error:
             return {**self._errors.shown(error), self._crop: ""}
 
@@ -208,12 +221,15 @@ class EditTab:
         except FieldError as error:
             return self._errors.shown(error)
         return {
-            **self._cut(photo, Framing(face=number))[1],
+            **self._cut(photo, Framing(face=number), data[self._painted])[1],
             self._marks: shown_photo(photo.picture, list(faces[number].eyes)),
         }
 
-    def _cut(self, photo: OwnPhoto, framing: Framing, notes: Sequence[str] = ()) -> tuple[Framed | None, Updates]:
-        """The face, and updates that show it and what the face parser reads in it, or what is wrong."""
+    def _cut(
+        self, photo: OwnPhoto, framing: Framing, painted: Collection[str], notes: Sequence[str] = ()
+    ) -> tuple[Framed | None, Updates]:
+        """The face, and updates that show it and what the face parser reads in it, or what is wrong; these modalities
+        and region are painted already."""
         try:
             with heard() as told_of:
                 framed = self.edits.framed(photo, framing)
@@ -226,10 +242,10 @@ class EditTab:
             **self._errors.cleared(_PHOTO),
             **self._errors.noted("photo", [*notes, *told_of, *unsure]),
             self._crop: _CROP.format(below) if framed.is_part else "",
-            self._editor.region: gr.update(value="", underlay=below),
+            self._editor.region: gr.update(underlay=below, **({} if _REGION in painted else {"value": ""})),
         }
         for each in self._inputs:
-            if isinstance(each, MaskInput) and labels is not None:
+            if isinstance(each, MaskInput) and labels is not None and each.modality not in painted:
                 value = painted_labels(labels, self._engine.limits.painter_side)
                 shown[each.value] = gr.update(value=value, underlay=below)
             elif isinstance(each, PaintedInput):
@@ -265,9 +281,14 @@ class EditTab:
         """
         photo, framing = self._content(data, request), self._framing(data)
         conditions: dict[str, Any] = {}
-        for each in self._inputs:
-            conditions |= each.given(data)
-        return EditRequest(photo, conditions, framing, **self._editor.given(data), **self._settings.given(data))
+        try:
+            for each in self._inputs:
+                conditions |= each.given(data)
+            editor = self._editor.given(data)
+        except FieldError:
+            self.edits.framed(self.edits.open(photo), framing)  # what is wrong with the photo is said first
+            raise
+        return EditRequest(photo, conditions, framing, **editor, **self._settings.given(data))
 
     def _edited(self, data: dict[Any, Any], request: gr.Request) -> Iterator[Updates]:
         """Updates while an edit is drawn, until its pictures are there."""
@@ -277,6 +298,7 @@ class EditTab:
             edit = self.edits.check(self._request(data, request), session)
             yield {
                 **self._errors.cleared(),
+                **({} if _shows(data[self._result], edit) else self._emptied()),
                 self._cancel: gr.update(interactive=True),
                 self._progress: told("Starting"),
             }
@@ -292,6 +314,17 @@ class EditTab:
         except FieldError as error:
             yield {**idle, **self._errors.shown(error), self._progress: told()}
 
+    def _emptied(self) -> Updates:
+        """Updates after which nothing of an earlier photo is shown."""
+        gone = gr.update(value=None, interactive=False)
+        return {
+            self._slider: None,
+            self._views: gr.update(visible=False),
+            **dict.fromkeys((self._picture, self._archive, self._record), gone),
+            self._result: None,
+            self._trade_off: gr.update(visible=False),
+        }
+
     def _at_work(self, event: Waiting | Step, stage: str) -> Updates:
         picture, line = foreseen(event), how_far(event)
         if isinstance(event, Step):
@@ -306,8 +339,9 @@ class EditTab:
             **self._errors.cleared(),
             **self._errors.noted(RUN, result.notes),
             **self._editor.timed(edit.wanted.editor),
+            **({} if result.search is None else self._editor.found(result.search.best.strengths)),
             self._progress: told(f"{result.summary}.", 1.0),
-            self._slider: _compared(first),
+            self._slider: compared(first.before, first.after),
             self._views: gr.update(
                 choices=[(view.caption, place) for place, view in enumerate(result.views)],
                 value=0,
@@ -319,7 +353,28 @@ class EditTab:
             self._result: result,
             self._trade_off: gr.update(visible=result.search is not None),
             self._trials: "" if result.search is None else shown_trials(result.search),
-            self._curve: None if result.curve is None else str(result.curve),
+            self._curve: "" if result.curve is None else shown_curve(result.curve),
+        }
+
+    def _restore(self, data: dict[Any, Any]) -> Updates:
+        """Updates that fill the form with the settings of an edit: all but the photo."""
+        try:
+            edit = restored_edit(self.edits, picked_content(data[self._restored], self._engine.limits)[1])
+        except InputError as error:
+            return self._errors.shown(FieldError(RECORD, str(error)))
+        there = data[self._photo] is not None
+        photo = "The photo above stays" if there else "Settings hold no photo: pick yours again"
+        shown: dict[Any, Any] = {}
+        for each in self._inputs:
+            shown |= each.filled(edit.request.conditions.get(each.modality))
+        return {
+            **self._errors.cleared(),
+            **shown,
+            **self._errors.noted(RECORD, [f"All but the photo is as it was. {photo}.", *edit.notes]),
+            **self._settings.filled(edit.request),
+            **self._editor.filled(edit),
+            self._painted: (*edit.request.conditions, *([_REGION] if edit.region else [])),
+            self._awaited: not there,
         }
 
     def _stop(self, request: gr.Request) -> Any:
@@ -331,8 +386,9 @@ class EditTab:
         if result is None or place not in range(len(result.views)):
             return gr.skip(), gr.skip()
         view = result.views[place]
-        return _compared(view), gr.update(value=str(view.path))
+        return compared(view.before, view.after), gr.update(value=str(view.path))
 
 
-def _compared(view: View) -> tuple[str, str]:
-    return str(view.before), str(view.after)
+def _shows(result: EditResult | None, edit: CheckedEdit) -> bool:
+    """Whether a result is of the same photo."""
+    return result is not None and result.record["photo"] == edit.photo

@@ -8,10 +8,13 @@ from typing import Any
 import gradio as gr
 
 from codiff.editing.editors import EDITORS, Editor
+from codiff.editing.strength import Strengths
 from codiff.errors import InputError
 from codiff.web.condition_inputs import QUIET, Data
 from codiff.web.condition_kinds import Words, kind_of
+from codiff.web.edit_records import RestoredEdit
 from codiff.web.edit_request import DEFAULT_EDITOR, FULL, QUICK
+from codiff.web.editor_names import shown_editors, shown_name
 from codiff.web.edits import Edits
 from codiff.web.error_lines import ErrorLines, Updates
 from codiff.web.field_error import FieldError
@@ -19,14 +22,14 @@ from codiff.web.painter import Brush, painter
 from codiff.web.painting import AS_LEARNED, RAISED, STEERING, steering_of
 
 _STEP = 0.05
-_NAMES = {
-    "sdedit": "SDEdit",
-    "blended": "Blended",
-    "ddim-inversion": "DDIM inversion",
-    "diffedit": "DiffEdit",
-    "imagic": "Imagic",
-}
-"""In the order of how quickly they are understood; editors that are missing here follow by their own names."""
+_HINTS = """
+const { radio, hints } = props;
+document.addEventListener("pointerover", ({ target }) => {
+  const label = target.closest?.(`#${radio} label`);
+  if (label) label.title = hints[label.querySelector("input").value] ?? "";
+});
+"""
+"""Gradio's radio buttons have no hints of their own."""
 
 
 class EditorSection:
@@ -45,17 +48,19 @@ class EditorSection:
     def place(self) -> None:
         """All but the region, here on the page."""
         with gr.Column(elem_classes="condition"):
-            order = [*_NAMES, *(name for name in EDITORS if name not in _NAMES)]
             self._editor = gr.Radio(
-                [(_NAMES.get(name, name), name) for name in order], value=DEFAULT_EDITOR, label="Editor",
+                [(shown_name(name), name) for name in shown_editors()], value=DEFAULT_EDITOR, label="Editor",
                 elem_id=f"{self._form}-editor",
             )  # fmt: skip
-            self.purpose = gr.HTML(self._purpose(DEFAULT_EDITOR), elem_id=f"{self._form}-purpose", padding=False)
+            self.purpose = gr.HTML(
+                self._purpose(DEFAULT_EDITOR), elem_id=f"{self._form}-purpose", padding=False, js_on_load=_HINTS,
+                radio=f"{self._form}-editor", hints={name: editor.purpose for name, editor in EDITORS.items()},
+            )  # fmt: skip
             self._errors.place("editor")
             self._place_strength(EDITORS[DEFAULT_EDITOR])
             self._place_learning()
             self._place_sources()
-        self._auto.change(lambda on: gr.update(interactive=not on), self._auto, self._strength, **QUIET)
+        self._auto.change(lambda on: gr.update(interactive=not on), self._auto, self.strength, **QUIET)
 
     def place_region(self) -> None:
         """Where an editor may change the photo, here on the page; seen for editors that want to know."""
@@ -70,13 +75,18 @@ class EditorSection:
                 elem_id=f"{self._form}-region-value",
             )  # fmt: skip
             self._errors.place("region")
-        shown = [self.purpose, self._strength, self._learns, self._told, self.region_box]
-        self._editor.change(self._switched, self._editor, shown, **QUIET)
+        shown = [self.purpose, self.strength, self._learns, self._told, self.region_box]
+        self._editor.input(lambda name: dict(self._switched(name)), self._editor, shown, **QUIET)
 
     @property
     def components(self) -> list[Any]:
         """All inputs."""
-        return [self._editor, self._strength, self._auto, self._learning, self.region, *self._sources.values()]
+        return [self._editor, self.strength, self._auto, self._learning, self.region, *self._sources.values()]
+
+    @property
+    def shown_by_editor(self) -> list[Any]:
+        """What else a change of the editor changes."""
+        return [self.purpose, self._learns, self._told, self.region_box]
 
     def given(self, data: Data) -> dict[str, Any]:
         """Arguments of an `EditRequest`, unchecked.
@@ -90,18 +100,34 @@ class EditorSection:
             raise FieldError("region", str(error)) from error
         return {
             "editor": data[self._editor],
-            "strength": None if data[self._auto] else data[self._strength],
+            "strength": None if data[self._auto] else data[self.strength],
             "learning": data[self._learning],
             "region": None if painted is None else painted > 0,
             "source": {modality: words for modality, box in self._sources.items() if (words := data[box])},
         }
+
+    def filled(self, edit: RestoredEdit) -> Updates:
+        """Updates that show the editor of an edit and what it was told."""
+        return {
+            **self._switched(edit.editor, edit.strength),
+            self._editor: edit.editor,
+            self._auto: edit.strength is None and self._edits.engine.evaluators is not None,
+            self._learning: edit.learning,
+            self.region: edit.region,
+            **{box: edit.source.get(modality, "") for modality, box in self._sources.items()},
+        }
+
+    def found(self, strengths: Strengths) -> Updates:
+        """Updates that show a strength that was found, as far as one number tells it."""
+        values = set(strengths.values())
+        return {self.strength: values.pop()} if len(values) == 1 else {}
 
     def timed(self, editor: str) -> Updates:
         """Updates after an edit, whose time is known now."""
         return {self.purpose: self._purpose(editor)}
 
     def _place_strength(self, editor: Editor) -> None:
-        self._strength = gr.Slider(
+        self.strength = gr.Slider(
             **_range(editor), step=_STEP, elem_id=f"{self._form}-strength", interactive=True,
             info="Low keeps the photo, high follows what you ask for.",
         )  # fmt: skip
@@ -136,15 +162,16 @@ class EditorSection:
                     )  # fmt: skip
             self._errors.place("source")
 
-    def _switched(self, name: str) -> tuple[Any, ...]:
+    def _switched(self, name: str, strength: float | None = None) -> Updates:
+        """Updates that show what an editor needs, and a strength; its usual one without."""
         editor = EDITORS.get(name, EDITORS[DEFAULT_EDITOR])
-        return (
-            self._purpose(name),
-            gr.update(**_range(editor)),
-            gr.update(visible=editor.learns),
-            gr.update(visible="source" in editor.takes and bool(self._sources)),
-            gr.update(visible="region" in editor.takes),
-        )
+        return {
+            self.purpose: self._purpose(name),
+            self.strength: gr.update(**_range(editor, strength)),
+            self._learns: gr.update(visible=editor.learns),
+            self._told: gr.update(visible="source" in editor.takes and bool(self._sources)),
+            self.region_box: gr.update(visible="region" in editor.takes),
+        }
 
     def _purpose(self, name: str) -> str:
         if name not in EDITORS:
@@ -152,10 +179,6 @@ class EditorSection:
         return f"<p>{html.escape(EDITORS[name].purpose)} {html.escape(self._edits.times.told(name))}</p>"
 
 
-def _range(editor: Editor) -> dict[str, Any]:
-    return {
-        "minimum": editor.low,
-        "maximum": editor.high,
-        "value": editor.default,
-        "label": editor.strength.capitalize(),
-    }
+def _range(editor: Editor, strength: float | None = None) -> dict[str, Any]:
+    value = editor.default if strength is None else strength
+    return {"minimum": editor.low, "maximum": editor.high, "value": value, "label": "Strength"}

@@ -31,6 +31,7 @@ from codiff.web.checking import read_conditions
 from codiff.web.condition_kinds import Words, kind_of, opened_picture
 from codiff.web.edit_request import DEFAULT_STEPS, FULL, QUICK, CheckedEdit, EditRequest, Framing
 from codiff.web.edit_times import EditTimes
+from codiff.web.editor_names import shown_name
 from codiff.web.engine import Engine, Request
 from codiff.web.exports import file_names
 from codiff.web.field_error import FieldError, on_the_page
@@ -127,11 +128,13 @@ class Edits:
             FieldError: names the input that is wrong.
         """
         kind = self._kind(request.editor)
-        checked = self.engine.check(self._drawing(request, kind))
-        strengths = self._strengths(request, kind, list(checked.request.conditions))
         with heard() as notes:
             framed = self.framed(self.open(request.photo), request.framing)
+        checked = self.engine.check(self._drawing(request, kind))
+        strengths = self._strengths(request, kind, list(checked.request.conditions))
+        with heard() as more:
             source = self._source(request, kind, framed)
+        notes += more
         region = self._region(request, kind, checked.request.conditions, source.values)
         learning = self._learning(request, kind)
         photo = _digest(framed)
@@ -161,7 +164,7 @@ class Edits:
             notes.append("this editor retraces a path of DDIM, whatever the sampler")
         if not framed.eyes_seen:
             notes.append("the eyes were not seen clearly: look whether the marks are right, and move them if not")
-        return CheckedEdit(checked, wanted, photo, learned, start, left, (*checked.notes, *notes))
+        return CheckedEdit(checked, wanted, photo, region, learned, start, left, (*checked.notes, *notes))
 
     def _kind(self, name: Any) -> Editor:
         if not isinstance(name, str) or name not in EDITORS:
@@ -189,7 +192,7 @@ class Edits:
             return None
         fine = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
         if not fine or not kind.low <= value <= kind.high:
-            what = f"{request.editor}: the strength must be a number from {kind.low:g} to {kind.high:g}"
+            what = f"the strength of {shown_name(request.editor)} is a number from {kind.low:g} to {kind.high:g}"
             raise FieldError("strength", f"{what}, not {value!r:.40}")
         return dict.fromkeys(modalities, float(value))
 

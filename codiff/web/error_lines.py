@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import gradio as gr
@@ -12,6 +13,8 @@ from codiff.web.field_error import RUN, FieldError
 
 Updates = Mapping[Any, Any]
 """Component -> its new value or properties."""
+
+_NUMBERS = count()  # of messages: what is said again is new, so that it is read out and brought to view again
 
 
 class ErrorLines:
@@ -24,17 +27,25 @@ class ErrorLines:
     def __init__(self, form: str) -> None:
         self._form = form
         self._lines: dict[str, gr.HTML] = {}
+        self._sections: dict[str, gr.Accordion] = {}
 
-    def place(self, field: str) -> gr.HTML:
-        """A new line, here on the page, for a field of `FieldError`."""
+    def place(self, field: str, section: gr.Accordion | None = None) -> gr.HTML:
+        """A new line, here on the page, for a field of `FieldError`.
+
+        Args:
+            field: its name.
+            section: what it is in and may be closed: it opens when something is wrong with the field.
+        """
         line = gr.HTML("", elem_id=f"{self._form}-{field}-error", elem_classes="error-line", padding=False)
         self._lines[field] = line
+        if section is not None:
+            self._sections[field] = section
         return line
 
     @property
-    def components(self) -> list[gr.HTML]:
-        """All lines, as outputs of whatever can go wrong."""
-        return list(self._lines.values())
+    def components(self) -> list[gr.HTML | gr.Accordion]:
+        """All lines and their sections, as outputs of whatever can go wrong."""
+        return [*self._lines.values(), *dict.fromkeys(self._sections.values())]
 
     def cleared(self, fields: Sequence[str] | None = None) -> Updates:
         """Updates that empty these lines, or all."""
@@ -43,7 +54,9 @@ class ErrorLines:
     def shown(self, error: FieldError) -> Updates:
         """Updates that show an error beside its field, or, where that is not on the form, beside the run."""
         line = self._lines.get(error.field) or self._lines[RUN]
-        return {**self.cleared(), line: said(str(error))}
+        section = self._sections.get(error.field)
+        opened = {} if section is None else {section: gr.update(open=True)}
+        return {**self.cleared(), **opened, line: said(str(error))}
 
     def noted(self, field: str, messages: Sequence[str]) -> Updates:
         """Updates that tell beside a field how it was adapted."""
@@ -53,7 +66,7 @@ class ErrorLines:
 def said(message: str, kind: str = "error") -> str:
     """HTML of a message, which may hold anything; read out at once by screen readers where it is an error."""
     role = "alert" if kind == "error" else "status"
-    return f'<p class="{kind}" role="{role}">{html.escape(_sentence(message))}</p>'
+    return f'<p class="{kind}" role="{role}" data-number="{next(_NUMBERS)}">{html.escape(_sentence(message))}</p>'
 
 
 def notes(messages: Sequence[str]) -> str:

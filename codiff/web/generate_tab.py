@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -14,6 +14,7 @@ from codiff.web.condition_inputs import QUIET, Data, PaintedInput, condition_inp
 from codiff.web.engine import Engine, Request, Result
 from codiff.web.error_lines import ErrorLines, Updates
 from codiff.web.field_error import RUN, FieldError
+from codiff.web.last_results import LastResults
 from codiff.web.painting import png_url
 from codiff.web.parts import foreseen, how_far, picture_buttons, preview, progress_line, run_and_cancel, told
 from codiff.web.picker import file_picker, picked_content
@@ -26,9 +27,6 @@ from codiff.web.storage import Storage
 FORM = "generate"
 _WORK = "work"
 _NOTES = "notes"  # how inputs were adapted: told below the pictures, which nothing moves
-_SHOW_STAGE = """() => document.querySelector(".stage").scrollIntoView({
-  block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth",
-})"""
 
 
 def work_event(engine: Engine) -> dict[str, Any]:
@@ -52,12 +50,15 @@ class GenerateTab:
         result: the state that holds the last `Result` of the session.
         chosen: the state that holds which of its pictures is looked at.
         drawn: the event after which there is a new result.
+        recalled: the event after which there is that of before the page was loaded, if its files are kept.
+        selected: the event after which another of its pictures is looked at.
         inside: the button by which visitors ask to look into it.
     """
 
     def __init__(self, engine: Engine, storage: Storage, page: gr.Blocks) -> None:
         self._engine, self._storage = engine, storage
         self._errors = ErrorLines(FORM)
+        self._last = LastResults(engine.limits)
         self._faces = engine.examples()
         self.result = gr.State(None, time_to_live=engine.limits.keep_seconds)
         self.chosen = gr.State(0)
@@ -126,13 +127,15 @@ class GenerateTab:
         self.drawn = self._run.click(
             self._generate, given, shown, trigger_mode="once", api_visibility="private", **work_event(self._engine)
         )
-        self._run.click(None, js=_SHOW_STAGE)
         self._cancel.click(self._stop, None, self._cancel, **QUIET)
-        self._gallery.select(self._select, self.result, [self.chosen, self._picture], **QUIET)
+        self.selected = self._gallery.select(
+            self._select, self.result, [self.chosen, self._picture], trigger_mode="always_last", **QUIET
+        )
         filled = [*given, *self._errors.components]
         self._examples.select(self._take_example, None, filled, **QUIET)
         self._restored.upload(self._restore, self._restored, filled, **QUIET)
-        page.load(self._recall, self._kept, [*filled, self._progress], **QUIET)
+        loaded = list(dict.fromkeys([*filled, *shown]))
+        self.recalled = page.load(self._recall, self._kept, loaded, **QUIET)
 
     def _request(self, data: Data) -> Request:
         """What the form asks for.
@@ -150,13 +153,15 @@ class GenerateTab:
         idle = {self._preview: None, self._cancel: gr.update(interactive=False)}
         try:
             checked = self._engine.check(self._request(data))
+            steering = self._steer.noted(data, list(checked.request.conditions))
             begun = {self._cancel: gr.update(interactive=True), self._progress: told("Starting")}
-            yield {**self._errors.cleared(), **begun}
+            yield {**self._errors.cleared(), **self._noted(checked.notes), **steering, **begun}
             last: Updates = {self._progress: told("Stopped")}
             with closing(self._engine.draw(checked, self._storage.session(request.session_hash))) as events:
                 for event in events:
                     if isinstance(event, Done):
-                        last = self._finished(event.result)
+                        self._last.keep(request, event.result)
+                        last = {**self._finished(event.result), **steering}
                     else:
                         yield self._moved(event)
             yield {**idle, **last}
@@ -172,9 +177,26 @@ class GenerateTab:
         pictures = "1 picture" if count == 1 else f"{count} pictures"
         return {
             **self._errors.cleared(),
-            **self._errors.noted(_NOTES, result.notes),
-            **self._steer.over(png_url(result.images[0])),
+            **self._shown(result),
             self._progress: told(f"{pictures} in {result.seconds:.0f} s", 1.0),
+            self._kept: json.dumps(result.record),  # as text: JavaScript rounds large seeds
+        }
+
+    def _noted(self, messages: Sequence[str]) -> Updates:
+        """Updates that tell how inputs were adapted, each beside its own."""
+        noted: dict[Any, Any] = {}
+        others = list(messages)
+        for modality in (each.modality for each in self._inputs):
+            own = [message for message in others if message.startswith(f"{modality}:")]
+            others = [message for message in others if message not in own]
+            noted |= self._errors.noted(modality, own)
+        return {**noted, **self._errors.noted(_NOTES, others)}
+
+    def _shown(self, result: Result) -> Updates:
+        """Updates that show a result."""
+        return {
+            **self._noted(result.notes),
+            **self._steer.over(png_url(result.images[0])),
             self._gallery: gr.update(
                 value=[(str(path), caption) for path, caption in zip(result.paths, result.captions, strict=True)],
                 selected_index=0,
@@ -185,7 +207,6 @@ class GenerateTab:
             self.inside: gr.update(interactive=True),
             self.result: result,
             self.chosen: 0,
-            self._kept: result.record,
         }
 
     def _stop(self, request: gr.Request) -> Any:
@@ -221,13 +242,16 @@ class GenerateTab:
         except InputError as error:
             return self._errors.shown(FieldError(RECORD, str(error)))
 
-    def _recall(self, kept: Any) -> Updates:
-        """The page was loaded: fill the form with what this browser generated last."""
+    def _recall(self, kept: str | None, request: gr.Request) -> Updates:
+        """The page was loaded: fill the form with what this browser generated last, and show it while it is kept."""
         ready = {**self._errors.cleared(), self._progress: told("Ready")}
         try:
-            return ready if kept is None else {**self._recalled(json.dumps(kept).encode()), **ready}
+            form = {} if kept is None else self._recalled(str(kept).encode())
         except InputError:  # of another model, or of an older version: nobody asked for it
             return ready
+        last = None if kept is None else self._last.of(request)
+        shown = {} if last is None or json.dumps(last.record) != kept else self._shown(last)
+        return {**form, **ready, **shown}
 
     def _recalled(self, record: bytes) -> Updates:
         """Updates that show a record.

@@ -55,7 +55,7 @@ def overlaid_influences(
     leading = {modality: np.where(plane == largest, plane, 0.0) for modality, plane in planes.items()}
     return {
         "who decides most": overlay(large, leading, colours, _OPAQUE),
-        **{_caption(m, plane): overlay(large, {m: plane}, colours, _OPAQUE) for m, plane in planes.items()},
+        **{m: overlay(large, {m: plane}, colours, _OPAQUE) for m, plane in planes.items()},
     }
 
 

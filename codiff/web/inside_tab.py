@@ -22,6 +22,12 @@ from codiff.web.storage import Storage
 
 FORM = "inside"
 _NOTHING = "Generate a picture first: then you see here which model decided what."
+_COMPARING = "The same noise becomes a picture in each way, one after the other. They appear here together."
+# What is typed is held within the steps here: Gradio answers what is beyond a slider's end with an error of the server.
+_WITHIN = f"""(result, step, picture) => {{
+  const most = Number(document.querySelector("#{FORM}-step input[type=range]")?.max ?? step);  // none: not seen yet
+  return [result, Math.min(Math.max(Math.round(Number(step) || 0), 0), most), picture];
+}}"""
 
 
 class InsideTab:
@@ -47,12 +53,14 @@ class InsideTab:
     def _place_influences(self) -> None:
         gr.Markdown(
             "### Who decides where\nAt each step every model says what it would change, and its *influence* says how "
-            "much of that is done, for each place. Most combinations share out 100%; *additive* lets each count "
-            "for itself.",
+            "much of that is done, for each place. 63% means: of what this model would change, 63% is done. Most "
+            "combinations share out 100% among the models; in *additive* each counts for itself, so that together they "
+            "may come to more or less.",
             elem_classes="section",
         )
         self._step = gr.Slider(
-            0, 1, 0, step=1, label="Step", info="0 shows the mean of all steps; 1 is the first, where all is noise.",
+            0, 1, 0, step=1, label="Step",
+            info="0 shows the mean of all steps; 1 is the first, where all is noise; at the last the picture is done.",
             buttons=[], **hinted(FORM, "step"),
         )  # fmt: skip
         self._picture = gr.Radio([], label="Picture", visible=False, elem_id=f"{FORM}-picture")
@@ -89,10 +97,17 @@ class InsideTab:
         result = self._generate.result
         shown = [self._overlays, self._maps, self._curve, self._conflict]
         looked = [result, self._step, self._picture]
-        self._generate.drawn.success(self._opened, result, [self._step, self._picture, self._compare, *shown], **QUIET)
-        gr.on([self._step.input, self._picture.input], self._looked, looked, shown, trigger_mode="always_last", **QUIET)
-        chosen = self._generate.chosen.change(lambda place: place, self._generate.chosen, self._picture, **QUIET)
-        chosen.then(self._looked, looked, shown, **QUIET)
+        opened = [self._step, self._picture, self._compare, *shown]
+        for begun in (self._generate.drawn, self._generate.recalled):
+            begun.success(self._opened, result, opened, **QUIET)
+        gr.on(
+            [self._step.input, self._picture.input], self._looked, looked, shown,
+            trigger_mode="always_last", js=_WITHIN, **QUIET,
+        )  # fmt: skip
+        turned = [result, self._step, self._generate.chosen]
+        self._generate.selected.then(
+            self._turned, turned, [self._picture, *shown], trigger_mode="always_last", js=_WITHIN, **QUIET
+        )
         self._compare.click(
             self._compared, result, [*self._errors.components, self._progress, self._ways, self._archive, self._cancel],
             trigger_mode="once", api_visibility="private", **work_event(self._engine),
@@ -110,6 +125,10 @@ class InsideTab:
             self._compare: gr.update(interactive=True),
             **self._looked(result, 0, 0),
         }
+
+    def _turned(self, result: Result | None, step: float | None, picture: int) -> Updates:
+        """Another picture of the gallery is looked at: so it is here."""
+        return {self._picture: picture, **self._looked(result, step, picture)}
 
     def _looked(self, result: Result | None, step: float | None, picture: int | None) -> Updates:
         """The figures of one step, counted from 1, or with 0 of all together."""
@@ -130,7 +149,9 @@ class InsideTab:
     def _caption(self, result: Result, at: int | None) -> str:
         if at is None:
             return "all steps"
-        return f"step {at + 1} of {len(result.timesteps)}, at timestep {result.timesteps[at]:.0f} of the noise"
+        most = self._engine.pipe.scheduler.config.num_train_timesteps - 1
+        level = f"noise level {result.timesteps[at]:.0f} ({most} is noise alone, 0 the picture)"
+        return f"step {at + 1} of {len(result.timesteps)}, {level}"
 
     def _compared(self, result: Result | None, request: gr.Request) -> Iterator[Updates]:
         """Updates while the same request is drawn in other ways."""
@@ -143,9 +164,10 @@ class InsideTab:
                 **self._errors.cleared(),
                 self._cancel: gr.update(interactive=True),
                 self._progress: told("Starting"),
+                self._ways: _COMPARING,
             }
             session = self._storage.session(request.session_hash)
-            last: Updates = {self._progress: told("Stopped")}
+            last: Updates = {self._progress: told("Stopped"), self._ways: []}
             with closing(self._engine.compare(result.checked, session)) as events:
                 for event in events:
                     if isinstance(event, Done):
@@ -154,7 +176,7 @@ class InsideTab:
                         yield {self._progress: how_far(event)}
             yield {**idle, **last}
         except FieldError as error:
-            yield {**idle, **self._errors.shown(error), self._progress: told()}
+            yield {**idle, **self._errors.shown(error), self._progress: told(), self._ways: []}
 
     def _ways_of(self, result: Result) -> Updates:
         return {

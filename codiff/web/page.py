@@ -17,6 +17,7 @@ from codiff.web.storage import Storage
 
 TITLE = "codiff: paint, write, see who decided what"
 _INSIDE = "inside"
+_SCRIPTS = "\n".join(map(asset, ("runs.js", "hints.js")))
 
 
 def build(engine: Engine, storage: Storage) -> gr.Blocks:
@@ -27,7 +28,7 @@ def build(engine: Engine, storage: Storage) -> gr.Blocks:
         storage: where the files of visitors go.
     """
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
-        gr.HTML(asset("header.html"), elem_classes="masthead", padding=False)
+        gr.HTML(asset("header.html"), js_on_load=_SCRIPTS, elem_classes="masthead", padding=False)
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Generate", id="generate"):
                 generate = GenerateTab(engine, storage, page)

@@ -32,6 +32,7 @@ _SIGNS = np.array([0.0, 1.0, -1.0], dtype=np.float32)
 _START = "data:image/png;base64,"
 _MOST_SIDE = 1024  # pixels of what a painter may send
 _MOST_CHARACTERS = 4 * 2**20
+_MASK_SHADES = 64  # that no mask has by intention, and every photo has more of
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -83,7 +84,7 @@ def labels_of(value: str | None) -> NDArray[np.uint8]:
     Raises:
         InputError: nothing is painted, or it is no PNG of exactly the palette's colours.
     """
-    content = _content(value, "mask", "paint one, start from an example, or switch the mask off")
+    content = _content(value, "mask", "paint one, press Random face, or switch the mask off")
     return read_labels(content)
 
 
@@ -122,6 +123,15 @@ def uploaded_labels(path: Path, *, snap: bool, letterbox: bool, most: int) -> ND
     with _unnamed(path):
         labels = read_labels(path, snap=snap, letterbox=letterbox)
     return labels if labels.shape[0] <= most else resize_labels(labels, most)
+
+
+def looks_like_photo(path: Path) -> bool:
+    """Whether a file is a picture of more shades than a mask has classes."""
+    try:
+        pixels = np.asarray(open_raw(path, "mask").convert("RGB"))
+    except InputError:
+        return False
+    return len(np.unique(pixels.reshape(-1, 3), axis=0)) > _MASK_SHADES
 
 
 def uploaded_lines(path: Path, *, letterbox: bool, most: int) -> Image.Image:

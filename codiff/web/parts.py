@@ -41,7 +41,7 @@ def run_and_cancel(verb: str, form: str) -> tuple[gr.Button, gr.Button]:
 def how_far(event: Waiting | Step) -> dict[str, Any]:
     """What a line of progress shows of an event."""
     if isinstance(event, Waiting):
-        return told("Starting" if event.position == 1 else f"Waiting: number {event.position} in the queue")
+        return told(event.in_words)
     if not event.index:
         return told("Drawing")
     left = event.seconds / event.index * (event.of - event.index)

@@ -15,7 +15,7 @@ from codiff.errors import InputError
 from codiff.web.limits import Limits
 from codiff.web.painter import asset
 from codiff.web.storage import SessionFolder
-from codiff.web.uploads import check_upload
+from codiff.web.uploads import ANY, check_upload
 
 _TEXT = 4 / 3  # characters of base64 for a byte
 _ENVELOPE = 2**16  # characters of a request around a file
@@ -53,22 +53,35 @@ def file_picker(
         text=text,
         hint=hint,
         accept=",".join(endings),
-        most=int((limits.upload_bytes - _ENVELOPE) / _TEXT),
+        most=most_picked(limits),
         named=named,
         **settings,
     )
+
+
+def most_picked(limits: Limits) -> int:
+    """Bytes of a file that can be picked: within a request it becomes longer than it is, as text."""
+    return int((limits.upload_bytes - _ENVELOPE) / _TEXT)
 
 
 def picked_content(value: Any, limits: Limits) -> tuple[str, bytes]:
     """Name and content of what a picker holds.
 
     Raises:
-        InputError: it is no file, or too large a one.
+        InputError: it is no file, too large a one, or one that the browser could not read.
     """
-    if not isinstance(value, dict) or not all(isinstance(value.get(key), str) for key in ("name", "data")):
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         raise InputError("no file came with this; pick one")
+    size, most = value.get("size"), most_picked(limits)
+    if isinstance(size, int) and size > most:
+        raise InputError(
+            f"this file has {size / 2**20:.1f} MiB, and at most {most / 2**20:.1f} MiB can be picked here: "
+            "make it smaller first"
+        )
+    if not isinstance(value.get("data"), str):
+        raise InputError("your browser could not read this file; pick it again")
     if len(value["data"]) > limits.upload_bytes:
-        raise InputError(f"this file is too large; at most {limits.upload_bytes / _TEXT / 2**20:.0f} MiB can be taken")
+        raise InputError(f"this file is too large; at most {most / 2**20:.1f} MiB can be picked here")
     try:
         return Path(value["name"]).name[:100] or "file", base64.b64decode(value["data"], validate=True)
     except binascii.Error as error:
@@ -76,8 +89,14 @@ def picked_content(value: Any, limits: Limits) -> tuple[str, bytes]:
 
 
 @contextmanager
-def picked_file(value: Any, folder: SessionFolder, limits: Limits) -> Iterator[Path]:
+def picked_file(value: Any, folder: SessionFolder, limits: Limits, wanted: str = ANY) -> Iterator[Path]:
     """What a picker holds as a file of the session, for as long as it is read.
+
+    Args:
+        value: of the picker.
+        folder: where it lies meanwhile.
+        limits: of its size.
+        wanted: what to upload instead of what is no such file, in words.
 
     Raises:
         InputError: it is no file, too large, or of no kind that is known here.
@@ -86,7 +105,7 @@ def picked_file(value: Any, folder: SessionFolder, limits: Limits) -> Iterator[P
     path = folder.new(name)
     try:
         path.write_bytes(content)
-        check_upload(path, limits)
+        check_upload(path, limits, wanted)
         yield path
     finally:
         path.unlink(missing_ok=True)

@@ -24,8 +24,13 @@ from codiff.web.limits import Limits
 from codiff.web.request import Checked, Request
 
 FIELD = "record"
+IN_PICTURES = "record"
+"""Key of a picture's metadata that holds what restores it."""
+
 _VERSION = 1
+_MOST_IN_PICTURES = 2**18  # characters: no picture becomes many times as large by what it carries
 _PNG = b"\x89PNG\r\n\x1a\n"
+_NO_SETTINGS = "this picture holds no settings of codiff; load the JSON file instead"
 _Name = Annotated[str, Field(max_length=200)]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -99,6 +104,13 @@ def record_of(pipe: CollaborativePipeline, checked: Checked) -> dict[str, Any]:
     }
 
 
+def carried_record(pipe: CollaborativePipeline, checked: Checked) -> dict[str, Any]:
+    """What a picture's metadata hold besides so that it alone restores the request: its record by a key; nothing where
+    that is too long, as of large files."""
+    record = record_of(pipe, checked)
+    return {IN_PICTURES: record} if len(json.dumps(record)) <= _MOST_IN_PICTURES else {}
+
+
 def restored(
     content: bytes | str, pipe: CollaborativePipeline, limits: Limits, *, model: str, weights: str
 ) -> Restored:
@@ -116,7 +128,10 @@ def restored(
     if len(data) > limits.record_bytes:
         raise FieldError(FIELD, f"{len(data) / 2**20:.0f} MiB are too many; no settings file is that large")
     if data.startswith(_PNG):
-        return _from_picture(data, pipe, limits)
+        told = _told_by(data, limits)
+        if IN_PICTURES not in told:
+            return _from_metadata(told, pipe)
+        data = json.dumps(told[IN_PICTURES]).encode()
     record = _parsed(data)
     try:
         conditions = {modality: _condition(pipe, modality, each) for modality, each in record.conditions.items()}
@@ -140,14 +155,25 @@ def _parsed(data: bytes) -> _Record:
     try:
         return _Record.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        where = f" at {place[:100]}" if place else ""
-        raise FieldError(
-            FIELD,
-            f"this is not a settings file of codiff ({first['msg'][:200]}{where}); load the JSON file that came with a "
-            "picture",
-        ) from error
+        raise FieldError(FIELD, _why_none(data, error)) from error
+
+
+def _why_none(data: bytes, error: ValidationError) -> str:
+    """What to tell of a file that is no record."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        found = None
+    keys = found if isinstance(found, dict) else {}
+    if "codiff_edit" in keys:
+        return "these are settings of an edit: open them in the Edit tab"
+    load = "load the JSON file that came with a picture, or the picture itself"
+    if "codiff_record" not in keys:
+        return f"this is not a settings file of codiff; {load}"
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    what = f"{place[:100]}: {first['msg'][:200]}" if place else first["msg"][:200]
+    return f"this is not a settings file of codiff as it was written: it was changed or damaged ({what}); {load}"
 
 
 def _condition(pipe: CollaborativePipeline, modality: str, stored: _Condition) -> Any:
@@ -219,14 +245,26 @@ def _restored_plane(stored: str, limits: Limits) -> np.ndarray:
     return raw.view("<f4").astype(np.float32)
 
 
-def _from_picture(data: bytes, pipe: CollaborativePipeline, limits: Limits) -> Restored:
-    """What the metadata of a picture tell: words and settings, no pictures."""
+def _told_by(data: bytes, limits: Limits) -> dict[str, Any]:
+    """The metadata of a picture of ours."""
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             if picture.width * picture.height > limits.pixels:
                 raise FieldError(FIELD, "this picture is too large to be one of codiff's")
             picture.load()
             told = json.loads(picture.info.get(METADATA_KEY, "null"))
+    except (OSError, ValueError, SyntaxError, TypeError, RecursionError) as error:
+        if isinstance(error, FieldError):
+            raise
+        raise FieldError(FIELD, _NO_SETTINGS) from error
+    if not isinstance(told, dict):
+        raise FieldError(FIELD, _NO_SETTINGS)
+    return told
+
+
+def _from_metadata(told: dict[str, Any], pipe: CollaborativePipeline) -> Restored:
+    """What a picture of the command line tells, or one whose record was too long: words and settings alone."""
+    try:
         settings, given = told["settings"], told["conditions"]
         words = {modality: str(each["given"]) for modality, each in given.items() if _is_words(pipe, modality)}
         request = Request(
@@ -237,12 +275,17 @@ def _from_picture(data: bytes, pipe: CollaborativePipeline, limits: Limits) -> R
             guidance=settings["guidance"],
             composition=settings["composition"],
         )
-    except (OSError, ValueError, SyntaxError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        if isinstance(error, FieldError):
-            raise
-        raise FieldError(FIELD, "this picture holds no settings of codiff; load the JSON file instead") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FieldError(FIELD, _NO_SETTINGS) from error
     missing = [modality[:40] for modality in given if modality not in words]
-    notes = (f"a picture does not hold its {', '.join(missing)}; load the JSON file for all of it",) if missing else ()
+    notes = (
+        (
+            f"this picture does not hold its {', '.join(missing)}, so {'they are' if len(missing) > 1 else 'it is'} "
+            "switched off and another picture would come of it; load the JSON file for all of it",
+        )
+        if missing
+        else ()
+    )
     return Restored(request, notes)
 
 

@@ -37,9 +37,18 @@ class Waiting:
 
     Attributes:
         position: 1 is the next.
+        behind: runs that have to end before the next begins; 0 where it begins at once.
     """
 
     position: int
+    behind: int = 0
+
+    @property
+    def in_words(self) -> str:
+        """For people."""
+        if self.position > 1:
+            return f"Waiting: number {self.position} in the queue"
+        return "Waiting for another run to end" if self.behind else "Starting"
 
 
 @dataclass(frozen=True)
@@ -256,7 +265,7 @@ class Workers:
                 future.cancel()
 
     def _events(self, run: Run, future: Future[T | None]) -> Iterator[Event[T]]:
-        event: Waiting | Step = Waiting(self._position(run))
+        event: Waiting | Step = self._waiting_of(run)
         yield event
         while not (future.done() and run._steps.empty()):
             latest = run._latest()
@@ -265,7 +274,7 @@ class Workers:
             elif isinstance(event, Step):
                 event = replace(event, preview=None, seconds=run.seconds)
             else:
-                event = Waiting(self._position(run))
+                event = self._waiting_of(run)
             if latest is not None or not future.done():
                 yield event
         result = None if future.cancelled() else future.result()
@@ -276,7 +285,9 @@ class Workers:
         self._end([other for other in list(self._waiting) if other.is_over])
         with self._lock:
             if len(self._waiting) >= self.limits.queue:
-                raise FieldError(RUN, f"{len(self._waiting)} requests are waiting already; try again in a minute")
+                count = len(self._waiting)
+                waiting = "1 request is" if count == 1 else f"{count} requests are"
+                raise FieldError(RUN, f"{waiting} waiting already; try again in a minute")
             try:
                 future = self._threads.submit(self._work, run, work, lighter)
             except RuntimeError as error:
@@ -306,9 +317,12 @@ class Workers:
             _free_memory()
         raise failure  # out here, so that nothing is left of the error and of all that its frames held
 
-    def _position(self, run: Run) -> int:
+    def _waiting_of(self, run: Run) -> Waiting:
         with self._lock:
-            return 1 + (list(self._waiting).index(run) if run in self._waiting else 0)
+            if run not in self._waiting:
+                return Waiting(1)
+            busy = len(self._working) >= self.limits.workers
+            return Waiting(1 + list(self._waiting).index(run), len(self._working) if busy else 0)
 
 
 def _for_the_client(error: Exception, lighter: str | None) -> FieldError:

@@ -59,7 +59,7 @@ class SteerSection:
     """
 
     def __init__(self, inputs: Sequence[ConditionInput], errors: ErrorLines, form: str, timesteps: int) -> None:
-        self._timesteps = timesteps
+        self._timesteps, self._errors = timesteps, errors
         with gr.Accordion("Steer: who decides how much, when and where", open=False, elem_id=f"{form}-steer"):
             gr.Markdown(
                 "Each model has learned where and when it knows best. Here you overrule it: 0 keeps what is learned, "
@@ -101,6 +101,13 @@ class SteerSection:
         except InputError as error:
             raise FieldError(FIELD, str(error)) from error
 
+    def noted(self, data: Data, modalities: Sequence[str]) -> Updates:
+        """Updates that tell what of the steering does nothing with these modalities; of one alone `bias` is refused."""
+        steered = [part.modality for part in self._parts if _steers(part, data)]
+        off = ", ".join(modality for modality in steered if modality not in modalities)
+        told = f"the steering of {off} does nothing while {off} is switched off"
+        return self._errors.noted(FIELD, [told] if off else [])
+
     def filled(self, bias: InfluenceBias | None) -> Updates:
         """Updates that show a steering; None is none."""
         shown: dict[Any, Any] = {}
@@ -122,6 +129,11 @@ class SteerSection:
     def over(self, picture: str) -> Updates:
         """Updates that lay a picture, a data URL, below the brush."""
         return {part.painter: gr.update(underlay=picture) for part in self._parts}
+
+
+def _steers(part: Steered, data: Data) -> bool:
+    """Whether a strength is set, or something is painted with a brush that has one."""
+    return bool(data[part.strength] or (data[part.painter] and data[part.brush]))
 
 
 def _placed(given: ConditionInput, form: str) -> Steered:

@@ -17,8 +17,17 @@ _ZIP = b"PK\x03\x04"
 _EXPANDED = 4  # times its size that a tensor's file may hold
 
 
-def check_upload(path: Path, limits: Limits) -> None:
+ANY = f"a picture ({', '.join(FORMATS)}), a mask, or settings (JSON)"
+"""What may be uploaded at all."""
+
+
+def check_upload(path: Path, limits: Limits, wanted: str = ANY) -> None:
     """Let in pictures, JSON and tensors (`.pt`) of a bearable size; nothing is decoded to find out.
+
+    Args:
+        path: of the file.
+        limits: of its size.
+        wanted: what to upload instead of something else, in words.
 
     Raises:
         InputError: it is something else, too large, or holds too many pixels.
@@ -35,27 +44,26 @@ def check_upload(path: Path, limits: Limits) -> None:
     elif head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
         _check_json(path)
     else:
-        _check_picture(path, head, limits)
+        _check_picture(path, head, limits, wanted)
 
 
-def _check_picture(path: Path, head: bytes, limits: Limits) -> None:
+def _check_picture(path: Path, head: bytes, limits: Limits, wanted: str) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of many pixels, which are counted below
             with Image.open(path, formats=FORMATS) as image:  # reads the header alone
                 pixels = image.width * image.height
     except Image.DecompressionBombError as error:
-        raise InputError(f"this picture has far too many pixels; at most {_mega(limits.pixels, 'pixels')}") from error
+        raise InputError(f"this picture has far too many pixels; at most {_million(limits.pixels)}") from error
     except Exception as error:  # decoders raise whatever a broken byte leads them to
-        raise InputError(
-            f"this file can not be used: it looks like {looks_like(head)}. Upload a picture ({', '.join(FORMATS)}), a "
-            "mask, or settings (JSON)"
-        ) from error
+        raise InputError(f"this file can not be used: it looks like {looks_like(head)}. Upload {wanted}") from error
     if pixels > limits.pixels:
-        raise InputError(
-            f"this picture has {_mega(pixels, 'pixels')}; at most {_mega(limits.pixels, 'pixels')} can be uploaded: "
-            "scale it down first"
-        )
+        raise InputError(too_many_pixels(pixels, limits))
+
+
+def too_many_pixels(pixels: int, limits: Limits) -> str:
+    """What to tell of a picture with so many."""
+    return f"this picture has {_million(pixels)}; at most {_million(limits.pixels)} can be taken: scale it down first"
 
 
 def _check_json(path: Path) -> None:
@@ -77,7 +85,9 @@ def _check_tensor(path: Path, size: int) -> None:
         raise InputError("this tensor's file is compressed; save it again with torch.save(tensor, path)")
 
 
-def _mega(count: int, unit: str = "bytes") -> str:
-    if unit == "bytes":
-        return f"{count / 2**20:.1f} MiB"
-    return f"{count / 1e6:.1f} million {unit}"
+def _mega(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB"
+
+
+def _million(pixels: int) -> str:
+    return f"{pixels / 1e6:.1f} million pixels"

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from codiff import AttributeClassifier, InputError
-from codiff.editing.curve import curve_picture
+from codiff.editing.curve import _draw_trade_off, curve_picture
 from codiff.editing.judges import LikeReferences, SameColours
 from codiff.editing.strength import Judges, StrengthSearch, find_strength, told
 
@@ -55,6 +55,40 @@ def test_the_knee_is_where_identity_begins_to_fall() -> None:
 )
 def test_curves_without_a_knee(agreement: dict[float, float], identity: dict[float, float], chosen: float) -> None:
     assert search(agreement, identity).best.strengths == {"a": chosen}
+
+
+def test_where_judges_see_no_difference_the_usual_is_taken() -> None:
+    seen = search({0.0: 0.70, 1.0: 0.75}, {0.0: 0.9, 1.0: 0.1})
+    assert seen.decided
+    assert seen.settled(0.8) is seen
+    unseen = search({0.0: 0.73, 0.5: 0.729, 1.0: 0.736}, {0.0: 0.9, 1.0: 0.1})
+    assert not unseen.decided
+    assert unseen.settled(0.8).best.strengths == {"a": 0.75}
+    assert unseen.settled(0.8).common == unseen.common
+
+
+def test_the_curve_shows_no_noise_as_if_it_were_much() -> None:
+    from matplotlib.figure import Figure
+
+    noise = search({0.0: 0.73, 0.5: 0.729, 1.0: 0.736}, {0.0: 0.9, 1.0: 0.1}).settled(0.75)
+    axis = Figure().subplots()
+    _draw_trade_off(axis, noise)
+    low, high = axis.get_ylim()
+    assert high - low >= 0.2
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("keeps", "obeys")
+    assert "no difference" in axis.get_title()
+    labels = [label.get_text() for label in axis.texts]
+    assert labels[0] == "0.75"
+    assert len(labels) == len(set(labels)) == len(GRID)
+
+
+def test_labels_of_the_curve_keep_apart() -> None:
+    from matplotlib.figure import Figure
+
+    near = search({0.0: 0.1, 0.75: 0.11, 1.0: 0.9}, {0.0: 0.9, 0.75: 0.89, 1.0: 0.1})
+    axis = Figure().subplots()
+    _draw_trade_off(axis, near)
+    assert [label.get_text() for label in axis.texts] == [told(near.best.strengths), "1"]
 
 
 def test_each_modality_can_have_its_own_strength() -> None:

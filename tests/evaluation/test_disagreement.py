@@ -20,6 +20,7 @@ from torch import Tensor
 
 from codiff import Collaborative, GuidanceSum, Mean, generators
 from codiff.evaluation.disagreement import Listener, disagreement
+from codiff.guidance import with_and_without
 from codiff.sampling import predicted_original
 
 SHAPE = (3, 2, 4, 5, 6)  # steps, batch, channels, h, w
@@ -69,7 +70,7 @@ class TestListener:
         models, _, tokens = numbered(3)
         scheduler = DDIMScheduler(**SCHEDULE)
         nothing = models.unconditional(tokens)
-        listener = Listener(scheduler)
+        listener = Listener(scheduler, images=2)
         plain, heard = rule(models).guided(nothing, 3.0), listener.hearing(rule(models)).guided(nothing, 3.0)
         inputs = [(noise(seed=seed), timesteps(t, t)) for seed, t in enumerate((900, 400))]
         with torch.no_grad():
@@ -78,12 +79,12 @@ class TestListener:
             for modality, steps in listener.foreseen.items():
                 assert steps.shape == (2, 2, 4, 4, 4)
                 for step, (x, t) in zip(steps, inputs, strict=True):
-                    estimate = models[modality](x, t, tokens).sample
+                    estimate = with_and_without(models[modality], x, t, tokens, nothing)[0].sample
                     assert torch.equal(step, predicted_original(scheduler, estimate, x, t[0]))
         assert list(listener.foreseen) == list(tokens)
 
     def test_it_listens_to_a_pipeline(self) -> None:
-        pipe, listener = shared_pipeline(), Listener(shared_pipeline().scheduler)
+        pipe, listener = shared_pipeline(), Listener(shared_pipeline().scheduler, images=1)
         rule = Collaborative(collaborators(), dynamic_diffusers())
         options: dict[str, Any] = {"num_inference_steps": 3, "guidance_scale": 2.0, "return_influences": True}
         plain = pipe(raw_conditions(), composition=rule, generator=generators(0, 1), **options)

@@ -140,11 +140,12 @@ def few(page: Any, steps: int) -> None:
     page.fill("#edit-text-value textarea", CAPTIONS[0])
 
 
-def served_file(page: Any, url: str) -> tuple[str, bytes]:
-    """Type and content of a file as the page's visitor gets it."""
-    answer = page.request.get(url)
-    assert answer.ok
-    return answer.headers["content-type"], answer.body()
+def compared(page: Any) -> list[str]:
+    """Data URLs of the pictures that are shown before and after; none where nothing is."""
+    urls: list[str] = page.eval_on_selector_all(
+        "#edit-slider .pair:not([hidden]) img", "images => images.map(image => image.src)"
+    )
+    return urls
 
 
 def test_a_photo_is_edited_and_its_learned_edit_used_again(site: EditSite, page: Any, face: Path) -> None:
@@ -155,13 +156,11 @@ def test_a_photo_is_edited_and_its_learned_edit_used_again(site: EditSite, page:
     page.locator("#edit-learning").wait_for()
     assert "learned your photo in" in edit(page)
     (first,) = learned(site)
-    sources = page.eval_on_selector_all("#edit-slider img", "images => images.map(image => image.src)")
+    sources = compared(page)
     assert len(sources) == 2
     pictures = []
     for source in sources:
-        kind, content = served_file(page, source)
-        assert kind == "image/png"
-        assert content.startswith(b"\x89PNG")
+        content = base64.b64decode(source.removeprefix("data:image/png;base64,"))
         pictures.append(np.asarray(Image.open(io.BytesIO(content)).convert("RGB")))
     with Image.open(face) as photo:
         small = photo.resize((PIXELS, PIXELS), Image.Resampling.LANCZOS)
@@ -245,27 +244,122 @@ def test_eyes_are_marked_by_keyboard_alone(page: Any, wide: Path) -> None:
     error(page, "photo")
     page.focus("#edit-eyes .acts button >> nth=0")
     page.keyboard.press("Enter")
-    page.locator("#edit-crop img").wait_for()
-    no_error(page, "photo")
     label = page.get_attribute("#edit-eyes .mark >> nth=0", "aria-label")
     assert label.startswith("Eye 1: 40.0 % from the left")
+    page.locator("#edit-eyes [role=status]", has_text="do not count until").wait_for()
+    page.keyboard.press("ArrowRight")  # one of them is moved
+    page.click("#edit-run")
+    page.locator("#edit-photo-error [role=alert]", has_text="No face was found").wait_for()
+    assert page.locator("#edit-crop img").count() == 0
+    page.focus("#edit-eyes .mark >> nth=1")
+    page.keyboard.press("ArrowRight")
+    page.locator("#edit-crop img").wait_for()
+    no_error(page, "photo")
+    assert page.inner_text("#edit-eyes [role=status]") == ""
+
+
+def test_marks_count_once_they_are_confirmed(page: Any, wide: Path) -> None:
+    open_photo(page, wide)
+    error(page, "photo")
+    page.get_by_role("button", name="Mark the eyes").click()
+    page.get_by_role("button", name="These are the eyes").click()
+    page.locator("#edit-crop img").wait_for()
+    no_error(page, "photo")
+    assert page.get_by_role("button", name="These are the eyes").count() == 0
+
+
+def test_what_is_wrong_with_the_photo_comes_first(page: Any, wide: Path) -> None:
+    open_photo(page, wide)
+    assert "No face was found" in error(page, "photo")
+    page.click("#edit-run")  # no words, no mask either
+    page.wait_for_function("document.querySelector('#edit-run').disabled === false")
+    page.locator("#edit-photo-error [role=alert]", has_text="No face was found").wait_for()
+    assert page.locator("[role=alert]").filter(has_text="painted").count() == 0
+
+
+def test_before_and_after_by_keyboard(page: Any, face: Path, wide: Path) -> None:
+    open_photo(page, face)
+    edit(page)
+    divider = page.get_by_role("slider", name="Before and after")
+    assert divider.get_attribute("aria-valuenow") == "50"
+    page.focus("#edit-cancel, #edit-run")
+    page.keyboard.press("Tab")
+    page.wait_for_function("document.activeElement.matches('.divider')")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert divider.get_attribute("aria-valuenow") == "52"
+    clip = page.eval_on_selector("#edit-slider .after", "image => getComputedStyle(image).clipPath")
+    assert "52%" in clip
+    photo = page.locator("#edit-slider .pair").bounding_box()
+    page.mouse.click(photo["x"] + 0.2 * photo["width"], photo["y"] + 0.5 * photo["height"])
+    assert 15 <= int(divider.get_attribute("aria-valuenow")) <= 25
+    open_photo(page, wide)
+    page.get_by_role("button", name="Mark the eyes").click()
+    page.get_by_role("button", name="These are the eyes").click()
+    page.locator("#edit-crop img").wait_for()
+    few(page, 1000)
+    page.click("#edit-run")
+    page.wait_for_function("document.querySelector('#edit-slider .pair').hidden")  # another photo: nothing of the first
+    assert page.is_disabled("#edit-picture")
+    page.click("#edit-cancel")
+    page.wait_for_function("document.querySelector('#edit-progress .told').textContent === 'Stopped'")
+    assert compared(page) == []
+
+
+def test_settings_are_opened_again(page: Any, face: Path, tmp_path: Path) -> None:
+    open_photo(page, face)
+    choose(page, "blended")
+    page.locator("#edit-region").wait_for()
+    brush = page.locator("#edit-region-value canvas").first
+    box = brush.bounding_box()
+    brush.click(position={"x": 0.5 * box["width"], "y": 0.5 * box["height"]})
+    page.fill("#edit-strength input[type=number]", "0.7")
+    page.press("#edit-strength input[type=number]", "Tab")
+    edit(page)
+    first = compared(page)[1]
+    with page.expect_download() as download:
+        page.click("#edit-settings")
+    download.value.save_as(tmp_path / "settings.json")
+    record = json.loads((tmp_path / "settings.json").read_text())
+    assert set(record["conditions"]) == {"text", "mask"}
+    page.reload()
+    page.wait_for_selector("#edit-eyes .eyes")
+    page.set_input_files("#edit-open input", str(tmp_path / "settings.json"))
+    page.locator("#edit-record-error", has_text="pick yours again").wait_for()
+    assert page.input_value("#edit-text-value textarea") == CAPTIONS[0]
+    assert page.is_checked("#edit-editor input[value=blended]")
+    assert page.input_value("#edit-strength input[type=number]") == "0.7"
+    open_photo(page, face)
+    page.wait_for_function("document.querySelector('#edit-mask .tools .through')?.hidden === false")
+    edit(page)
+    assert compared(page)[1] == first  # mask and region, too
+    (tmp_path / "other.json").write_text(json.dumps({"codiff_record": 1}))
+    page.set_input_files("#edit-open input", str(tmp_path / "other.json"))
+    assert "open them in the Generate tab" in error(page, "record")
 
 
 def test_a_strength_is_found(page: Any, face: Path) -> None:
     open_photo(page, face)
     page.uncheck("#edit-mask .switch input")
     page.check("#edit-auto input")
-    edit(page)
+    assert "sees no difference" not in page.inner_text("body")
+    assert "strength 0.6; the judge saw no difference" in edit(page)
+    assert page.input_value("#edit-strength input[type=number]") == "0.6"
+    page.locator("#edit-trials .undecided", has_text="sees no difference").wait_for()
     captions = page.locator("#edit-trials li").all_inner_texts()
     assert len(captions) == 2
     assert all("obeys" in caption and "keeps" in caption for caption in captions)
-    assert sum("(chosen)" in caption for caption in captions) == 1
-    page.locator("#edit-curve img").wait_for()
+    assert sum("(the usual)" in caption for caption in captions) == 1
+    page.locator("#edit-curve img[alt]").wait_for()
+    assert page.locator("#edit-curve :is(button, a)").count() == 0
 
 
 def test_editors_show_what_they_need(page: Any) -> None:
     for editor, kind in EDITORS.items():
         choose(page, editor)
+        page.hover(f"#edit-editor label:has(input[value='{editor}'])")
+        title = page.get_attribute(f"#edit-editor label:has(input[value='{editor}'])", "title")
+        assert title == kind.purpose
         page.locator("#edit-purpose", has_text=kind.purpose[:40]).wait_for()
         assert page.is_visible("#edit-learning") == kind.learns
         assert page.is_visible("#edit-region") == ("region" in kind.takes)
@@ -293,8 +387,9 @@ def test_nothing_is_wider_than_the_screen(page: Any, width: int, face: Path) -> 
 
 
 def test_programs_edit(site: EditSite, face: Path) -> None:
-    client = pytest.importorskip("gradio_client").Client(site.url, verbose=False)
-    photo = base64.b64encode(face.read_bytes()).decode()
+    gradio_client = pytest.importorskip("gradio_client")
+    client = gradio_client.Client(site.url, verbose=False)
+    photo = gradio_client.handle_file(face)
     asked = {"photo": photo, "conditions": {"text": CAPTIONS[0]}, "aligned": True, "steps": 2, "seed": 4}
     pictures, archive, record, progress = client.predict(**asked, strength=0.5, api_name="/edit")
     assert progress == {"done": True}
@@ -302,8 +397,16 @@ def test_programs_edit(site: EditSite, face: Path) -> None:
     with Image.open(pictures[0]["image"]) as picture:
         assert (picture.format, picture.size) == ("PNG", (PIXELS, PIXELS))
     assert Path(archive).stat().st_size > 0
+    text = base64.b64encode(face.read_bytes()).decode()
+    same = client.predict(**{**asked, "photo": None, "photo_base64": text}, strength=0.5, api_name="/edit")
+    assert Path(same[0][0]["image"]).read_bytes() == Path(pictures[0]["image"]).read_bytes()
+    told = client.view_api(return_format="dict")["named_endpoints"]["/edit"]["parameters"][0]
+    assert (told["parameter_name"], told["component"]) == ("photo", "File")
     for changes, part in (
-        ({"photo": "?"}, "photo: this is not base64"),
+        ({"photo": None}, "photo: a photo is expected"),
+        ({"photo": None, "photo_base64": "?"}, "photo_base64 is not base64"),
+        ({"photo": None, "photo_base64": base64.b64encode(b"notes").decode()}, "photo: .*not a readable image"),
+        ({"photo": gradio_client.handle_file(__file__)}, "415|can not be used"),
         ({"conditions": {"pose": "left"}}, "not 'pose'"),
         ({"eyes": [[0.1, 0.2]]}, "eyes: mark both"),
         ({"strength": 7}, "strength: "),

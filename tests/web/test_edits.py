@@ -27,6 +27,7 @@ from codiff.editing.learner import Learner
 from codiff.photos.aligning import EYES
 from codiff.photos.finding import FoundFace
 from codiff.web.edit_files import EditResult
+from codiff.web.edit_records import restored_edit
 from codiff.web.edit_request import FULL, QUICK, EditRequest, Framing
 from codiff.web.edit_run import EditRun
 from codiff.web.edit_times import EditTimes
@@ -35,9 +36,10 @@ from codiff.web.engine import Engine
 from codiff.web.eye_marks import marked
 from codiff.web.field_error import FieldError
 from codiff.web.limits import Limits
+from codiff.web.painting import steering_of
 from codiff.web.runs import Done, Step
 from codiff.web.storage import SessionFolder, Storage
-from codiff.web.trials import shown_trials
+from codiff.web.trials import shown_curve, shown_trials
 
 TEXT = CAPTIONS[0]
 LEARNING = Learning(token_steps=1, model_steps=2, rank=2)
@@ -104,7 +106,11 @@ def begun(edits: Edits, session: SessionFolder, **changes: Any) -> EditRun:
 
 
 def drawn(edits: Edits, session: SessionFolder, **changes: Any) -> EditResult:
-    last = list(begun(edits, session, **changes).events())[-1]
+    return drawn_of(edits, session, asked(**changes))
+
+
+def drawn_of(edits: Edits, session: SessionFolder, wanted: EditRequest) -> EditResult:
+    last = list(EditRun(edits.engine, edits.check(wanted, session), session).events())[-1]
     assert isinstance(last, Done)
     return last.result
 
@@ -164,6 +170,7 @@ def test_a_learned_photo_is_not_learned_again(
     first = begun(edits, session, editor="imagic", strength=1.0, conditions=both)
     result = list(first.events())[-1].result  # type: ignore[union-attr]
     assert "learned your photo in" in result.summary
+    assert result.summary.startswith("Imagic, strength 1;")
     assert len(learned_files(session)) == 1
     monkeypatch.setattr(Learner, "step", lambda _self: pytest.fail("it learned again"))
     again = drawn(edits, session, editor="imagic", strength=1.0, conditions=both)
@@ -243,12 +250,22 @@ def test_a_strength_is_found(edits: Edits, session: SessionFolder, monkeypatch: 
     assert result.search is not None
     assert [trial.strengths["text"] for trial in result.search.common] == [0.25, 0.5, 0.75]
     assert result.record["strengths"] == result.search.best.strengths
-    shown = shown_trials(result.search)
+    shown, trials = shown_trials(result.search), result.search.common
     assert shown.count("<li") == 3
-    assert shown.count("(chosen)</strong>") == 1
-    assert f"<strong>{result.search.best.strengths['text']:g} (chosen)" in shown
+    assert not result.search.decided  # untrained judges
+    assert shown.count("<strong>0.5 (the usual)</strong>") == 1
+    assert "sees no difference between these strengths" in shown
+    assert "saw no difference" in result.summary
+    decided = replace(
+        result.search, common=[replace(each, agreement={"text": each.strengths["text"]}) for each in trials]
+    )
+    decided = replace(decided, best=decided.common[2])
+    assert "<strong>0.75 (chosen)</strong>" in shown_trials(decided)
+    assert "no difference" not in shown_trials(decided)
     assert result.curve is not None
-    assert min(pixels(result.curve).shape[:2]) > 100
+    height, width = pixels(result.curve).shape[:2]
+    assert 100 < width < height  # one panel above the other, readable on a phone
+    assert shown_curve(result.curve).startswith('<img class="curve" src="data:image/png')
 
 
 def test_a_face_is_cut_out_and_put_back(edits: Edits, session: SessionFolder) -> None:
@@ -278,7 +295,62 @@ def test_a_region_is_kept_to(edits: Edits, session: SessionFolder) -> None:
     result = drawn(edits, session, editor="blended", region=region)
     kept = pixels(result.views[0].path)[:, 16:]
     assert np.array_equal(kept, np.asarray(noise(0))[:, 16:])
-    assert result.record["region"] is True
+    assert (restored_region(edits, result) == region).all()
+
+
+def restored_region(edits: Edits, result: EditResult) -> np.ndarray:
+    painted = steering_of(restored_edit(edits, result.record_path.read_bytes()).region)
+    assert painted is not None
+    return painted > 0
+
+
+def test_settings_bring_back_all_but_the_photo(edits: Edits, session: SessionFolder) -> None:
+    wanted = asked(
+        editor="imagic", strength=0.25, learning=FULL, conditions={"text": TEXT, "mask": labels()}, seed=7, count=2,
+        steps=3, scheduler="euler", guidance=3.5,
+    )  # fmt: skip
+    result = drawn_of(edits, session, wanted)
+    again = restored_edit(edits, result.record_path.read_bytes())
+    assert (again.editor, again.strength, again.learning, again.region) == ("imagic", 0.25, FULL, "")
+    request = again.request
+    assert (request.seed, request.count, request.steps, request.scheduler, request.guidance) == (7, 2, 3, "euler", 3.5)
+    assert request.conditions["text"] == TEXT
+    assert np.array_equal(request.conditions["mask"], labels())
+    assert again.notes == ()
+    told = drawn(edits, session, editor="diffedit", source={"text": "a man"}, region=np.ones((32, 32), bool), steps=2)
+    assert restored_edit(edits, told.record_path.read_bytes()).source == {"text": "a man"}
+    apart = {**result.record, "strengths": {"text": 0.5, "mask": 1.0}, "region": True}
+    found_again = restored_edit(edits, json.dumps(apart).encode())
+    assert (found_again.strength, found_again.region, len(found_again.notes)) == (None, "", 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"editor": "magic"}, "'magic'"),
+        ({"strengths": {"text": 7.0}}, "from 0 to 1"),
+        ({"strengths": "much"}, "damaged"),
+        ({"codiff_edit": 2}, "damaged"),
+        ({"region": "data:,"}, "may change is damaged"),
+        ({"seed": -1}, "not a settings file"),
+        ({"codiff_edit": ...}, "not a settings file"),
+        ({"codiff_edit": ..., "codiff_record": 1}, "open them in the Generate tab"),
+    ],
+)
+def test_settings_that_are_none_of_an_edit(
+    edits: Edits, session: SessionFolder, changes: dict[str, Any], part: str
+) -> None:
+    record = {**drawn(edits, session, steps=1).record, **changes}
+    content = json.dumps({name: value for name, value in record.items() if value is not ...}).encode()
+    with pytest.raises(FieldError, match=part) as error:
+        restored_edit(edits, content)
+    assert error.value.field == "record"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\x89PNG\r\n\x1a\n", b"7"])
+def test_settings_that_are_none_at_all(edits: Edits, content: bytes) -> None:
+    with pytest.raises(FieldError, match="not a settings file of codiff"):
+        restored_edit(edits, content)
 
 
 def test_where_a_mask_was_repainted_is_the_region(edits: Edits, session: SessionFolder) -> None:
@@ -313,9 +385,14 @@ def test_records_hold_no_pixel_of_the_photo(edits: Edits, session: SessionFolder
 WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "no photo": ({"photo": b""}, "photo", "empty"),
     "no picture": ({"photo": b"GIF89a, almost"}, "photo", "not a readable image"),
-    "too many pixels": ({"photo": png(noise(0, 300, 300))}, "photo", "MP, limit"),
+    "too many pixels": ({"photo": png(noise(0, 300, 300))}, "photo", "scale it down first"),
     "not square": ({"photo": png(noise(0, 64, 32))}, "photo", "64 x 32 pixels"),
     "no face": ({"photo": png(noise(0, 96, 64)), "framing": Framing()}, "photo", "click the middle of each eye"),
+    "no face and no words": (
+        {"photo": png(noise(0, 96, 64)), "framing": Framing(), "conditions": {"text": ""}},
+        "photo",
+        "no face was found",
+    ),
     "no such face": ({"framing": Framing(face=7)}, "photo", "click the middle of each eye"),
     "eyes at one place": ({"framing": Framing([(0.5, 0.5), (0.5, 0.5)])}, "eyes", "less than four pixels apart"),
     "no condition": ({"conditions": {}}, "conditions", "nothing is given"),
@@ -323,7 +400,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "empty words": ({"conditions": {"text": " "}}, "text", "empty"),
     "unknown editor": ({"editor": "magic"}, "editor", "'magic'"),
     "no editor": ({"editor": ["sdedit"]}, "editor", "unknown"),
-    "strength above": ({"strength": 1.1}, "strength", "from 0 to 1"),
+    "strength above": ({"strength": 1.1}, "strength", "of SDEdit is a number from 0 to 1"),
     "alpha above": ({"editor": "imagic", "strength": 2.6}, "strength", "from -1 to 2.5"),
     "no strength": ({"strength": float("nan")}, "strength", "nan"),
     "strength in words": ({"strength": "much"}, "strength", "'much'"),

@@ -24,10 +24,12 @@ from PIL import Image
 from codiff import FaceParser, InfluenceBias, generators
 from codiff.cli.outputs import read_metadata
 from codiff.cli.schedulers import scheduler_named
+from codiff.cli.steering import read_steering, recorded
 from codiff.credentials import can_sign, read_origin
 from codiff.main import main
 from codiff.modalities.mask import colour
 from codiff.web.engine import Engine, Request, Result
+from codiff.web.faces import procedural_face
 from codiff.web.field_error import RUN, FieldError
 from codiff.web.limits import Limits
 from codiff.web.runs import Done, Step
@@ -156,12 +158,12 @@ class TestCheck:
             ({"conditions": {"mask": np.full((8, 8), 77)}}, "mask", "label 77 is not a class"),
             ({"conditions": {"mask": np.zeros((8, 9), int)}}, "mask", 'the option "pad to a square"'),
             ({"conditions": {"mask": np.zeros((2, 8, 8), int)}}, "mask", "2 masks are given, one is expected"),
-            ({"conditions": {"mask": np.zeros((5000, 5000), np.uint8)}}, "mask", "25 MP, limit 16 MP"),
+            ({"conditions": {"mask": np.zeros((5000, 5000), np.uint8)}}, "mask", "25.0 million pixels; at most 16.0"),
             ({"conditions": {"mask": b"not a picture"}}, "mask", "not a readable image; it looks like text"),
             ({"conditions": {"mask": b"\0" * (13 * 2**20)}}, "mask", "13.0 MiB are too many; send at most 12 MiB"),
             ({"conditions": {"sketch": Image.new("L", (8, 8), 255)}}, "sketch", "it is blank"),
             ({"conditions": {"sketch": lines().crop((0, 0, 31, 32))}}, "sketch", "a square is expected"),
-            ({"conditions": {"sketch": Image.new("L", (5000, 5000))}}, "sketch", "25 MP, limit 16 MP"),
+            ({"conditions": {"sketch": Image.new("L", (5000, 5000))}}, "sketch", "25.0 million pixels; at most 16.0"),
             ({"conditions": {"sketch": np.zeros((8, 8))}}, "sketch", "uint8"),
             ({"conditions": {"sketch": 7}}, "sketch", "a picture is expected, not int"),
         ],
@@ -324,7 +326,8 @@ class TestDraw:
         assert main(["generate", "--text", CAPTIONS[0], *given, *options, "--out", str(tmp_path / "out")]) == 0
         for path, image in zip(result.paths, result.images, strict=True):
             theirs = tmp_path / "out" / path.name
-            assert read_metadata(theirs) == read_metadata(path)
+            carried = {"record": read_metadata(path)["record"]}
+            assert read_metadata(theirs) | carried == read_metadata(path)
             with Image.open(theirs) as picture:
                 assert picture.tobytes() == image.tobytes()
 
@@ -339,6 +342,17 @@ class TestDraw:
             assert json.loads(archive.read("settings.json")) == result.record
             with Image.open(io.BytesIO(archive.read("mask.png"))) as mask:
                 assert np.array_equal(np.asarray(mask), raw_conditions()["mask"])
+
+    def test_its_steering_is_what_the_command_line_reads(
+        self, ours: Engine, folder: SessionFolder, tmp_path: Path
+    ) -> None:
+        plane = np.random.default_rng(0).choice(np.array([-2.5, 0, 2.5], np.float32), (16, 16))
+        bias = InfluenceBias({"text": 0.5}, {"mask": plane, "text": plane.T}, {"mask": [(0.0, 2.0), (1.0, 0.5)]})
+        result = drawn(ours, folder, request(bias=bias))
+        with zipfile.ZipFile(result.archive_path) as archive:
+            archive.extractall(tmp_path)
+        read = read_steering(tmp_path / "steering.json", ours.pipe.modalities, 1000)
+        assert recorded(read) == recorded(bias)
 
     @pytest.mark.skipif(not can_sign(), reason="needs the packages of the extra `provenance`")
     def test_pictures_are_signed(self, saved: Path, folder: SessionFolder) -> None:
@@ -385,7 +399,8 @@ class TestDraw:
         assert pixels(result)[1] == pixels(unsteered)[0]
         assert [event for event in events if isinstance(event, Step)][-1].of == 5 * STEPS
         assert read_metadata(result.paths[3])["conditions"].keys() == {"mask"}
-        assert len({path.name for path in result.paths}) == 5
+        ways = ["collaborative", "mean", "text-alone", "mask-alone", "sketch-alone"]
+        assert [path.name[: -len("-01234567-seed1.png")] for path in result.paths] == ways
         assert result.influences is not None
         assert result.influences["text"].shape == (STEPS, 1, 1, 4, 4)
         one = result_of(ours.compare(ours.check(request(conditions=conditions("text"))), folder))
@@ -433,7 +448,7 @@ class TestManyAtOnce:
             for stream in streams[:2]:
                 next(stream)
                 until(lambda: ours.workers.working == 1)
-            with pytest.raises(FieldError, match="1 requests are waiting already") as caught:
+            with pytest.raises(FieldError, match="1 request is waiting already") as caught:
                 next(streams[2])
             assert caught.value.field == RUN
 
@@ -523,7 +538,7 @@ class TestParse:
         ("source", "message"),
         [
             (b"<svg/>", "not a readable image"),
-            (Image.new("RGB", (5000, 5000)), "25 MP, limit 16 MP"),
+            (Image.new("RGB", (5000, 5000)), "25.0 million pixels; at most 16.0 million"),
             ("/etc/passwd", "a picture is expected, not str"),
             (None, "a picture is expected, not NoneType"),
         ],
@@ -533,6 +548,16 @@ class TestParse:
         with pytest.raises(FieldError, match=message) as caught:
             parsing.parse(source)
         assert caught.value.field == "photo"
+
+    def test_labels_without_a_face_are_told(self, parsing: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+        faces = [procedural_face(7919 * number, 64).labels for number in range(40)]
+        faces += [face.labels for face in parsing.examples()]
+        skin = np.ones((64, 64), np.uint8)
+        for labels, doubted in [*((face, False) for face in faces), (skin, True)]:
+            found = torch.from_numpy(labels)[None]
+            monkeypatch.setattr(parsing.parser, "parse", lambda _pixels, found=found: found)
+            notes = parsing.parse(Image.new("RGB", (64, 64)))[1]
+            assert ["hardly any nose or eyes or mouth was found" in note for note in notes] == [True] * doubted
 
     def test_without_a_parser(self, ours: Engine) -> None:
         with pytest.raises(FieldError, match="no face parser; paint a mask"):

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -87,11 +87,12 @@ def unfold(page: Any, accordion: str, inner: str) -> None:
         )
 
 
-def set_number(page: Any, name: str, value: int) -> None:
-    """Of a slider or a number, by the keyboard."""
+def set_number(page: Any, name: str, value: float | str) -> None:
+    """Of a slider or a text, by the keyboard."""
+    typed = f"#generate-{name} input:not([type=range])"
     if name not in ("count", "seed"):
-        unfold(page, "#generate-more", f"#generate-{name} input[type=number]")
-    field = page.locator(f"#generate-{name} input[type=number]")
+        unfold(page, "#generate-more", typed)
+    field = page.locator(typed)
     field.fill(str(value))
     field.press("Tab")
 
@@ -142,6 +143,21 @@ def mask_changes(page: Any, action: Any) -> None:
     before = page.evaluate(look)
     action()
     page.wait_for_function(f"before => {look} !== before", arg=before)
+
+
+def in_view(page: Any, selector: str) -> None:
+    """Wait until all of it is seen, and the page stands still."""
+    page.wait_for_function(
+        """async (selector) => {
+          const frame = () => new Promise((done) => requestAnimationFrame(done));
+          const place = () => document.querySelector(selector)?.getBoundingClientRect();
+          const before = place()?.top;
+          for (let at = 0; at < 6; at += 1) await frame();
+          const { top, bottom } = place() ?? {};
+          return top === before && top >= 0 && bottom <= innerHeight;
+        }""",
+        arg=selector,
+    )
 
 
 def disc(x: float, y: float, wide: float) -> NDArray[np.bool_]:
@@ -257,20 +273,20 @@ class TestGenerating:
         assert sorted(endings) == [".json", ".png", ".png", ".png", ".txt"]  # two pictures, mask, caption, settings
         assert pixels(saved(page, "#generate-picture")).shape == (32, 32, 3)
         page.click("#generate-inside")
-        page.wait_for_selector("#inside-overlays img")
+        page.wait_for_selector("#inside-overlays .grid img")
         captions = page.locator("#inside-maps figcaption").all_inner_texts()
         assert [caption.split(":")[0] for caption in captions] == ["text", "mask"]
         assert sum(int(re.findall(r"\d+", caption)[0]) for caption in captions) == pytest.approx(100, abs=1)
-        assert page.locator("#inside-curve img").count() == 1
-        before = page.get_attribute("#inside-maps img", "src")
+        assert page.locator("#inside-curve .grid img").count() == 1
+        before = page.get_attribute("#inside-maps .grid img", "src")
         page.fill("#inside-step input[type=number]", "1")
         page.press("#inside-step input[type=number]", "Tab")
         page.wait_for_function(
-            "before => document.querySelector('#inside-maps img').getAttribute('src') !== before", arg=before
+            "before => document.querySelector('#inside-maps .grid img').getAttribute('src') !== before", arg=before
         )
         page.wait_for_function("/^step 1 of 3/.test(document.querySelector('#inside-curve figcaption').textContent)")
         page.click("#inside-compare")
-        page.wait_for_selector("#inside-ways img")
+        page.wait_for_selector("#inside-ways .grid img")
         ways = page.locator("#inside-ways figcaption").all_inner_texts()
         assert [way.split(",")[0] for way in ways] == ["collaborative", "mean", "text alone", "mask alone"]
 
@@ -288,7 +304,10 @@ class TestGenerating:
         page.wait_for_selector("#generate-preview .preview:not([hidden])")
         page.wait_for_function(f"/picture/.test({TOLD})")
         page.wait_for_selector("#generate-gallery img")
-        assert page.is_hidden("#generate-preview .preview")
+        preview = page.locator("#generate-preview .preview canvas")
+        size = preview.bounding_box()
+        preview.wait_for(state="hidden")
+        assert page.locator(".stage .media-button img").bounding_box() == pytest.approx(size, abs=2)
         assert sum(page.evaluate("window.shifts")) < 0.01  # "good" is below 0.1 (web.dev, Cumulative Layout Shift)
 
     def test_cancel_ends_the_work(self, page: Any, site: Site) -> None:
@@ -376,6 +395,62 @@ class TestErrors:
         generate(page)
         no_error(page, "conditions")
 
+    def test_a_refused_run_opens_the_section_and_leads_to_the_field(self, page: Any) -> None:
+        set_number(page, "steps", 2.5)
+        steps, fold = "#generate-steps-error [role=alert]", "#generate-more > button"
+        for _ in range(2):  # the same message again is led to again
+            page.click(fold)
+            page.wait_for_selector(steps, state="hidden")
+            page.evaluate("scrollTo(0, 0)")
+            page.click("#generate-run")
+            in_view(page, steps)
+            page.wait_for_function("document.activeElement.closest('#generate-steps') !== null")
+        assert page.inner_text("#generate-progress .refused") == "Something is wrong: see Steps"
+        page.evaluate("scrollTo(0, 0)")
+        page.click("#generate-progress .refused a")
+        in_view(page, steps)
+        set_number(page, "steps", 3)
+        set_number(page, "seed", "")
+        page.evaluate("scrollTo(0, 0)")
+        page.click("#generate-run")
+        in_view(page, "#generate-seed-error [role=alert]")
+        assert "none is given" in error(page, "seed")
+        page.wait_for_function("document.activeElement.closest('#generate-seed') !== null")
+        set_number(page, "seed", 2**53 + 1)
+        generate(page)
+        assert page.is_hidden("#generate-progress .refused")
+        assert record_of(page)["seed"] == 2**53 + 1
+
+    def test_a_number_beyond_a_slider_is_told(self, page: Any) -> None:
+        set_number(page, "steps", 99999)
+        assert page.inner_text("#generate-steps .limited") == "1000 is the most, not 99999."
+        assert page.input_value("#generate-steps input[type=number]") == "1000"
+        set_number(page, "steps", 3)
+        assert page.locator("#generate-steps .limited").count() == 0
+
+
+class TestPhone:
+    PHONE: ClassVar[dict[str, Any]] = {
+        "viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "reduced_motion": "reduce",
+    }  # fmt: skip
+
+    def test_a_run_and_an_error_are_brought_to_view(self, site: Site, browser: Any) -> None:
+        with visit(site, browser, **self.PHONE) as page:
+            set_number(page, "steps", 60)
+            page.evaluate("scrollTo(0, 0)")
+            page.locator("#generate-run").tap()
+            in_view(page, "#generate-preview .preview:not([hidden])")
+            in_view(page, "#generate-progress .told")
+            page.wait_for_function(f"/picture/.test({TOLD})")
+            for icon in page.locator(".stage .icon-button").all():
+                box = icon.bounding_box()
+                assert min(box["width"], box["height"]) >= 24  # WCAG 2.2, 2.5.8
+            page.fill("#generate-text-value textarea", " ")
+            page.evaluate("scrollTo(0, document.body.scrollHeight)")
+            page.locator("#generate-run").tap()
+            in_view(page, "#generate-text-error [role=alert]")
+            page.wait_for_function("document.activeElement.tagName === 'TEXTAREA'")
+
 
 class TestVisitors:
     def test_two_at_once_see_their_own_pictures_alone(self, site: Site, browser: Any) -> None:
@@ -415,6 +490,70 @@ class TestForm:
         page.focus("#generate-run")
         page.keyboard.press("Enter")
         page.wait_for_function(f"/picture/.test({TOLD})")
+
+    @pytest.mark.parametrize("width", [360, 1280, 1920])
+    def test_a_hint_covers_nothing_of_its_field_and_goes_at_escape(self, site: Site, browser: Any, width: int) -> None:
+        with visit(site, browser, viewport={"width": width, "height": 800}) as page:
+            unfold(page, "#generate-more", "#generate-scheduler input")
+            for field, typed in (("seed", "input"), ("steps", "input[type=range]"), ("scheduler", "input")):
+                page.focus(f"#generate-{field} {typed}")
+                page.keyboard.press("Tab")
+                page.keyboard.press("Shift+Tab")  # the keyboard is used
+                hint = page.locator(f"#generate-{field} .info-text")
+                if field == "scheduler":  # its list is open, which nothing covers
+                    hint.wait_for(state="hidden")
+                    page.keyboard.press("Escape")
+                hint.wait_for(state="visible")
+                told, worked = hint.bounding_box(), page.locator(f"#generate-{field} {typed}").bounding_box()
+                assert told["y"] + told["height"] <= worked["y"]
+                assert told["x"] >= 0
+                assert told["x"] + told["width"] <= width
+                page.keyboard.press("Escape")
+                hint.wait_for(state="hidden")
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_one_sees_where_the_keyboard_is(self, site: Site, browser: Any, scheme: str) -> None:
+        with visit(site, browser, color_scheme=scheme) as page:
+            page.focus("#generate-examples button")
+            seen = []
+            for _ in range(60):
+                page.keyboard.press("Tab")
+                seen.append(page.evaluate(OUTLINE))
+                if seen[-1]["is"] == "generate-open":
+                    break
+            kinds = {each["is"] for each in seen}
+            assert {"checkbox", "TEXTAREA", "range", "number", "text", "application", "BUTTON"} <= kinds
+            assert [each for each in seen if each["width"] < 2 or each["contrast"] < 3] == []
+
+
+OUTLINE = """async () => {
+  const node = document.activeElement;
+  await Promise.all(node.getAnimations().map((each) => each.finished));
+  const light = (colour) => {
+    const [red, green, blue] = colour.match(/[0-9.]+/g).slice(0, 3).map((each) => {
+      const level = each / 255;
+      return level <= 0.04045 ? level / 12.92 : ((level + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05;
+  };
+  const solid = (each) => !/, 0\\)$|transparent/.test(getComputedStyle(each).backgroundColor);
+  const outlined = [node, node.closest(".wrap"), node.closest("label"), node.parentElement].find(
+    (each) => each && getComputedStyle(each).outlineStyle === "solid",
+  );
+  let ground = outlined?.parentElement;
+  while (ground && !solid(ground)) ground = ground.parentElement;
+  const style = outlined && getComputedStyle(outlined);
+  const below = getComputedStyle(ground ?? document.body).backgroundColor;
+  const pair = outlined ? [light(style.outlineColor), light(below)] : [1, 1];
+  const kind = node.getAttribute("role") ?? node.getAttribute("type") ?? node.tagName;
+  return {
+    is: node.closest("#generate-open") ? "generate-open" : kind,
+    html: node.outerHTML.slice(0, 120),
+    width: outlined ? parseFloat(style.outlineWidth) : 0,
+    contrast: Math.max(...pair) / Math.min(...pair),
+  };
+}"""
+"""What is seen of the focus: which control has it, how wide its outline is, and its contrast against the ground."""
 
 
 def nameless(page: Any) -> list[str]:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from codiff.errors import InputError
 from codiff.modalities.mask import MASK_CLASSES, colour
+from codiff.web.faces import procedural_face
 from codiff.web.painting import (
     GREYS,
     LOWERED,
@@ -25,6 +26,7 @@ from codiff.web.painting import (
     indexed,
     labels_of,
     lines_of,
+    looks_like_photo,
     painted_labels,
     painted_lines,
     painted_steering,
@@ -72,7 +74,7 @@ class TestMasks:
 
     @pytest.mark.parametrize("value", [None, ""])
     def test_nothing_painted_says_what_to_do(self, value: str | None) -> None:
-        with pytest.raises(InputError, match="nothing is painted; paint one, start from an example, or switch"):
+        with pytest.raises(InputError, match="nothing is painted; paint one, press Random face, or switch"):
             labels_of(value)
 
 
@@ -153,6 +155,16 @@ class TestUploads:
             uploaded_labels(path, snap=False, letterbox=False, most=64)
         with pytest.warns(UserWarning, match="snapped to the nearest"):
             assert (uploaded_labels(path, snap=True, letterbox=False, most=64)[4:12, 4:12] == 1).all()
+
+    def test_photos_are_told_from_masks(self, tmp_path: Path) -> None:
+        photo, mask = procedural_face(3, 128), tmp_path / "mask.png"
+        Image.fromarray(colour(photo.labels)).save(mask)
+        assert not looks_like_photo(mask)
+        for mode in ("RGB", "L"):
+            photo.picture.convert(mode).save(tmp_path / "photo.png")
+            assert looks_like_photo(tmp_path / "photo.png")
+        (tmp_path / "notes.png").write_text("no picture")
+        assert not looks_like_photo(tmp_path / "notes.png")
 
     def test_errors_name_the_file_but_not_its_place(self, tmp_path: Path) -> None:
         path = tmp_path / "notes.png"

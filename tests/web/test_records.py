@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from engines import STEPS, conditions, engine, request, result_of, same_inputs
+from engines import STEPS, engine, request, result_of, same_inputs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -177,7 +177,7 @@ class TestRefused:
         ("path", "value", "part"),
         [
             ("codiff_record", 2, "codiff_record"),
-            ("codiff_record", ..., "codiff_record"),
+            ("codiff_record", ..., "not a settings file of codiff; load the JSON file"),
             ("seed", -1, "seed"),
             ("seed", "0", "seed"),
             ("seed", 2**63, "seed"),
@@ -255,21 +255,42 @@ class TestRefused:
 
 
 class TestPictures:
-    def test_a_picture_tells_its_words_and_settings(self, ours: Engine, folder: SessionFolder) -> None:
-        wanted = request(seed=4, count=2, steps=2, scheduler="euler", guidance=2.0, composition="mean")
+    def test_each_comes_back_whole_with_what_was_painted_and_steered(self, ours: Engine, folder: SessionFolder) -> None:
+        wanted = request(seed=4, count=2, scheduler="euler", guidance=2.0, composition="no-temporal", bias=full_bias())
         result = result_of(ours.draw(ours.check(wanted), folder))
         restored = ours.restore(result.paths[1].read_bytes())
-        assert restored.notes == ("a picture does not hold its mask, sketch; load the JSON file for all of it",)
-        assert restored.request.conditions == {"text": CAPTIONS[0]}
-        assert (restored.request.seed, restored.request.count, restored.request.steps) == (5, 1, 2)
-        assert (restored.request.scheduler, restored.request.composition) == ("euler", "mean")
-
-    def test_one_of_words_alone_comes_back_whole(self, ours: Engine, folder: SessionFolder) -> None:
-        result = result_of(ours.draw(ours.check(request(conditions=conditions("text"))), folder))
-        restored = ours.restore(result.paths[0].read_bytes())
         assert restored.notes == ()
+        assert list(restored.request.conditions) == ["text", "mask", "sketch"]
+        assert (restored.request.seed, restored.request.count) == (5, 1)
         again = result_of(ours.draw(ours.check(restored.request), folder))
-        assert again.paths[0].read_bytes() == result.paths[0].read_bytes()
+        assert again.paths[0].read_bytes() == result.paths[1].read_bytes()
+
+    def test_so_does_each_way_of_a_comparison(self, ours: Engine, folder: SessionFolder) -> None:
+        ways = result_of(ours.compare(ours.check(request(bias=full_bias())), folder))
+        for place, caption in ((0, "collaborative"), (1, "mean"), (-1, "sketch alone")):
+            assert caption in ways.captions[place]
+            again = ours.check(ours.restore(ways.paths[place].read_bytes()).request)
+            assert result_of(ours.draw(again, folder)).images[0].tobytes() == ways.images[place].tobytes()
+
+    def test_one_whose_record_is_too_long_says_what_is_missing(
+        self, ours: Engine, folder: SessionFolder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("codiff.web.records._MOST_IN_PICTURES", 10)
+        result = result_of(ours.draw(ours.check(request(scheduler="euler", composition="mean")), folder))
+        restored = ours.restore(result.paths[0].read_bytes())
+        (note,) = restored.notes
+        assert "does not hold its mask, sketch, so they are switched off" in note
+        assert restored.request.conditions == {"text": CAPTIONS[0]}
+        assert (restored.request.steps, restored.request.scheduler) == (STEPS, "euler")
+
+    def test_a_wrong_record_in_a_picture_is_refused(self, ours: Engine) -> None:
+        info, content = PngImagePlugin.PngInfo(), io.BytesIO()
+        info.add_text(METADATA_KEY, json.dumps({"record": {**record(ours), "seed": -1}}))
+        Image.new("RGB", (PIXELS, PIXELS)).save(content, format="PNG", pnginfo=info)
+        refused(ours, content.getvalue(), "seed")
+
+    def test_settings_of_an_edit_are_told_where_to_open(self, ours: Engine) -> None:
+        refused(ours, json.dumps({"codiff_edit": 1, "seed": 1}), "settings of an edit: open them in the Edit tab")
 
     @pytest.mark.parametrize(
         "metadata",

@@ -140,6 +140,9 @@ class TestOrder:
             for stream in streams[count:]
         ]
         assert [told[-1].position for told in positions] == list(range(1, 6 - count))
+        assert positions[0][-1].in_words == "Waiting for another run to end"
+        assert Waiting(1).in_words == "Starting"
+        assert Waiting(2, 1).in_words == "Waiting: number 2 in the queue"
         assert [work.done for work in works] == [0] * 5
         gate.set()
         assert all(list(stream)[-1] == Done("result") for stream in streams)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -18,7 +20,9 @@ from serving import visitor as visitor
 
 from codiff.errors import InputError
 from codiff.web.limits import Limits
+from codiff.web.picker import picked_file
 from codiff.web.server import PageServer
+from codiff.web.storage import SessionFolder, Storage
 from codiff.web.uploads import check_upload
 
 LIMITS = Limits(upload_bytes=300_000, pixels=1_000_000)
@@ -99,6 +103,40 @@ class TestKinds:
         for content in (b'\xef\xbb\xbf {"seed": 1}', b"[]", tensor(tmp_path / "a.pt")):
             path.write_bytes(content)
             check_upload(path, LIMITS)
+
+
+class TestPicked:
+    """What a picker of the page sends."""
+
+    @pytest.fixture
+    def folder(self) -> Iterator[SessionFolder]:
+        storage = Storage()
+        yield storage.session("abc")
+        storage.close()
+
+    def test_a_file_is_there_as_long_as_it_is_read(self, folder: SessionFolder) -> None:
+        sent = {"name": "../a.png", "size": 1, "data": base64.b64encode(picture()).decode()}
+        with picked_file(sent, folder, LIMITS) as path:
+            assert path.read_bytes() == picture()
+            assert path.is_relative_to(folder.path)
+        assert list(folder.path.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        ("sent", "reason"),
+        [
+            (None, "no file came"),
+            ({"data": ""}, "no file came"),
+            ({"name": "a.png", "size": 400_000, "data": ""}, "has 0.4 MiB, and at most 0.2 MiB can be picked here"),
+            ({"name": "a.png", "size": 1, "data": "A" * 300_001}, "too large; at most 0.2 MiB"),
+            ({"name": "a.png", "size": 1, "data": None}, "your browser could not read this file"),
+            ({"name": "a.png", "size": 1, "data": "%"}, "arrived damaged"),
+            ({"name": "a.png", "size": 5, "data": base64.b64encode(b"words").decode()}, "text. Upload a drawing"),
+        ],
+    )
+    def test_what_is_wrong_is_told(self, folder: SessionFolder, sent: Any, reason: str) -> None:
+        with pytest.raises(InputError, match=reason), picked_file(sent, folder, LIMITS, "a drawing"):
+            pass
+        assert list(folder.path.iterdir()) == []
 
 
 class TestOverTheNetwork:

@@ -1,26 +1,45 @@
-// Pictures with captions. The value: [{src: data URL, caption, width, height}]. Pictures of before stay until those in
-// their place are ready, so that nothing moves. Runs as the body of a function (element, trigger, props, server,
+// Pictures with captions. The value: [{src: data URL, caption, width, height}], or what is said in place of pictures.
+// Pictures of before stay until those in their place are ready, so that nothing moves. Runs as the body of a function (element, trigger, props, server,
 // upload, watch).
 "use strict";
 const grid = element.querySelector(".grid");
 const empty = element.querySelector(".empty");
-empty.textContent = props.empty;
+const large = element.querySelector("dialog");
+large.addEventListener("click", () => large.close());
+
+const enlarge = (image) => {
+  const shown = large.querySelector("img");
+  shown.src = image.src;
+  shown.alt = image.alt;
+  large.querySelector(".of").textContent = image.alt;
+  large.showModal();
+};
 
 const added = () => {
   const figure = document.createElement("figure");
-  figure.append(document.createElement("img"), document.createElement("figcaption"));
+  const button = document.createElement("button");
+  const image = document.createElement("img");
+  button.type = "button";
+  button.className = "look";
+  button.title = "Enlarge";
+  button.append(image);
+  button.addEventListener("click", () => enlarge(image));
+  figure.append(button, document.createElement("figcaption"));
   grid.append(figure);
   return figure;
 };
 
 const show = () => {
-  const figures = props.value ?? [];
-  empty.hidden = figures.length > 0 || !props.empty;
+  const said = typeof props.value === "string" ? props.value : "";
+  const figures = said ? [] : (props.value ?? []);
+  empty.textContent = said || props.empty;
+  empty.hidden = figures.length > 0 || !empty.textContent;
   grid.style.setProperty("--columns", Math.max(props.columns, figures.length + props.skipped));
   grid.style.setProperty("--first", props.skipped + 1);
   while (grid.children.length > figures.length) grid.lastElementChild.remove();
   figures.forEach(({ src, caption, width, height }, place) => {
-    const [image, told] = (grid.children[place] ?? added()).children;
+    const [button, told] = (grid.children[place] ?? added()).children;
+    const image = button.firstElementChild;
     image.width = width;
     image.height = height;
     image.alt = `${props.title}: ${caption}`;

@@ -10,10 +10,7 @@ const button = document.createElement("label");
 button.title = props.hint;
 const text = document.createElement("span");
 button.append(input, text);
-const problem = document.createElement("p");
-problem.className = "problem";
-problem.setAttribute("role", "alert");
-root.replaceChildren(button, problem);
+root.replaceChildren(button);
 
 const show = () => {
   text.textContent = (props.named && props.value?.name) || props.text;
@@ -27,22 +24,15 @@ const content = (file) =>
     reader.readAsDataURL(file);
   });
 
-const mega = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
-
+// Of a file that is too large only its size is sent, of one that cannot be read nothing: the server says what is wrong,
+// so that one line alone does, and the next file replaces what it says.
 const take = async (file) => {
-  problem.textContent = "";
   if (!file) return;
-  if (file.size > props.most) {
-    problem.textContent = `${file.name} has ${mega(file.size)}; at most ${mega(props.most)} can be taken.`;
-    return;
-  }
-  try {
-    props.value = { name: file.name, data: await content(file) };
-    show();
-    trigger("upload");
-  } catch {
-    problem.textContent = `${file.name} cannot be read.`;
-  }
+  const told = { name: file.name, size: file.size, data: "" };
+  if (file.size <= props.most) told.data = await content(file).catch(() => null);
+  props.value = told;
+  show();
+  trigger("upload");
 };
 
 input.addEventListener("change", () => {

@@ -4,6 +4,7 @@
 "use strict";
 const box = element.querySelector(".preview");
 const canvas = element.querySelector("canvas");
+const LINGERS = 250; // milliseconds, until the pictures themselves are there
 let turn = 0;
 
 const draw = (row) => {
@@ -30,7 +31,8 @@ const show = async () => {
     if (mine !== turn) return;
     draw(row);
   } else if (box.hidden) canvas.width = canvas.height = 1;
-  box.hidden = !props.value;
+  if (props.value) box.hidden = false;
+  else setTimeout(() => mine === turn && (box.hidden = true), LINGERS);
 };
 
 watch("value", show);

@@ -1,0 +1,54 @@
+// Hints go at Escape (WCAG 2.2, 1.4.13), until the field is left; numbers that a slider changes are told. A block, as
+// other scripts follow.
+{
+  addEventListener(
+    "keydown",
+    ({ key }) => {
+      if (key !== "Escape") return;
+      for (const field of document.querySelectorAll(".hinted:is(:hover, :focus-within)")) {
+        // There it closes the list at first.
+        if (!field.querySelector("[aria-expanded=true]")) field.dataset.hushed = "";
+      }
+    },
+    true,
+  );
+  const back = () => {
+    for (const field of document.querySelectorAll("[data-hushed]:not(:hover, :focus-within)")) delete field.dataset.hushed;
+  };
+  for (const kind of ["focusin", "focusout", "pointerover"]) addEventListener(kind, () => setTimeout(back));
+
+  // A slider brings what is typed into its range when the field is left.
+  const limit = ({ value, min, max }) => {
+    if (value === "") return null;
+    if (max !== "" && Number(value) > Number(max)) return `${max} is the most`;
+    return min !== "" && Number(value) < Number(min) ? `${min} is the least` : null;
+  };
+  const isSlider = (node) => node.matches?.(".block input[type=number]") && node.closest(".block").querySelector("input[type=range]");
+  addEventListener(
+    "change",
+    ({ target }) => {
+      if (!isSlider(target)) return;
+      const field = target.closest(".block");
+      const said = limit(target);
+      field.querySelector(".limited")?.remove();
+      if (said === null) return;
+      const note = document.createElement("p");
+      note.className = "limited";
+      note.setAttribute("role", "status");
+      note.textContent = `${said}, not ${target.value}.`;
+      field.append(note);
+    },
+    true,
+  );
+  addEventListener("input", ({ target }) => isSlider(target) && target.closest(".block").querySelector(".limited")?.remove(), true);
+
+  // Gradio's texts know no keyboard of digits.
+  addEventListener(
+    "pointerdown",
+    ({ target }) => {
+      const field = target.closest?.(".seed .hinted input");
+      if (field) field.inputMode = "numeric";
+    },
+    true,
+  );
+}
