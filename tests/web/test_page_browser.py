@@ -451,6 +451,13 @@ class TestPhone:
             in_view(page, "#generate-text-error [role=alert]")
             page.wait_for_function("document.activeElement.tagName === 'TEXTAREA'")
 
+    def test_the_bar_covers_nothing_at_the_end_of_the_page(self, site: Site, browser: Any) -> None:
+        with visit(site, browser, **self.PHONE) as page:
+            generate(page)
+            page.evaluate("scrollTo(0, document.body.scrollHeight)")
+            page.locator("#generate-inside").tap(timeout=5000)  # refused where something lies over it
+            page.wait_for_selector("#inside-overlays .grid img")
+
 
 class TestVisitors:
     def test_two_at_once_see_their_own_pictures_alone(self, site: Site, browser: Any) -> None:
