@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -85,7 +87,17 @@ def figures(title: str, empty: str = "", *, columns: int = 3, skipped: int = 0, 
         skipped: columns that stay empty before the first picture.
         settings: of `gr.HTML`.
     """
-    return _part("figures", [], title=title, empty=empty, columns=columns, skipped=skipped, **settings)
+    shown = {"title": title, "nothing": empty, "columns": columns, "skipped": skipped}
+    # In the template, as an update of one property removes all others from a component that is not on the screen.
+    written = base64.b64encode(json.dumps(shown).encode()).decode()
+    return gr.HTML(
+        [],
+        html_template=asset("figures.html").replace("SETTINGS", written),
+        css_template=asset("figures.css"),
+        js_on_load=asset("figures.js"),
+        apply_default_css=False,
+        **settings,
+    )
 
 
 def drawn_figures(pictures: Mapping[str, Image.Image]) -> list[dict[str, Any]]:

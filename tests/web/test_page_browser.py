@@ -275,6 +275,8 @@ class TestGenerating:
         page.click("#generate-inside")
         page.wait_for_selector("#inside-overlays .grid img")
         captions = page.locator("#inside-maps figcaption").all_inner_texts()
+        columns = "grid => getComputedStyle(grid).gridTemplateColumns.split(' ').length"
+        assert page.eval_on_selector("#inside-maps .grid", columns) == 3
         assert [caption.split(":")[0] for caption in captions] == ["text", "mask"]
         assert sum(int(re.findall(r"\d+", caption)[0]) for caption in captions) == pytest.approx(100, abs=1)
         assert page.locator("#inside-curve .grid img").count() == 1

@@ -2,6 +2,7 @@
 // Pictures of before stay until those in their place are ready, so that nothing moves. Runs as the body of a function (element, trigger, props, server,
 // upload, watch).
 "use strict";
+const { title, nothing, columns, skipped } = JSON.parse(atob(element.querySelector(".figures").dataset.settings));
 const grid = element.querySelector(".grid");
 const empty = element.querySelector(".empty");
 const large = element.querySelector("dialog");
@@ -32,17 +33,17 @@ const added = () => {
 const show = () => {
   const said = typeof props.value === "string" ? props.value : "";
   const figures = said ? [] : (props.value ?? []);
-  empty.textContent = said || props.empty;
+  empty.textContent = said || nothing;
   empty.hidden = figures.length > 0 || !empty.textContent;
-  grid.style.setProperty("--columns", Math.max(props.columns, figures.length + props.skipped));
-  grid.style.setProperty("--first", props.skipped + 1);
+  grid.style.setProperty("--columns", Math.max(columns, figures.length + skipped));
+  grid.style.setProperty("--first", skipped + 1);
   while (grid.children.length > figures.length) grid.lastElementChild.remove();
   figures.forEach(({ src, caption, width, height }, place) => {
     const [button, told] = (grid.children[place] ?? added()).children;
     const image = button.firstElementChild;
     image.width = width;
     image.height = height;
-    image.alt = `${props.title}: ${caption}`;
+    image.alt = `${title}: ${caption}`;
     image.src = src;
     told.textContent = caption;
   });
