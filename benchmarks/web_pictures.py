@@ -89,6 +89,7 @@ def finished(page: Any) -> None:
     """Wait for the pictures."""
     page.wait_for_function(f"/picture/.test({TOLD})")
     page.wait_for_selector("#generate-gallery img")
+    page.wait_for_timeout(600)  # the thumbnails come a moment later
     page.wait_for_load_state("load")
     page.evaluate("document.activeElement.blur()")
 
