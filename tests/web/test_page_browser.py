@@ -373,7 +373,7 @@ class TestErrors:
         labels = np.kron(np.array([[SKIN, HAIR], [0, 18]], np.uint8), np.ones((32, 32), np.uint8))
         Image.fromarray(colour(labels)).save(tmp_path / "mask.jpg", quality=95)
         page.set_input_files("#generate-mask-upload input", tmp_path / "mask.jpg")
-        page.wait_for_function("/colours/.test(document.querySelector('#generate-mask-error').textContent)")
+        page.wait_for_function("/nearest colours/.test(document.querySelector('#generate-mask-error').textContent)")
         assert 'the option "snap to the nearest colours"' in error(page, "mask")
         page.check("#generate-mask .options input >> nth=0")
         no_error(page, "mask")
