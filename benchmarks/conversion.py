@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmarks.child_process import in_child, peak_memory
 from codiff import CollaborativePipeline
 from codiff.convert import Description, convert, preset_description
 from codiff.convert.parts import Part, composed_parts
@@ -49,15 +46,6 @@ def bytes_of(part: Part) -> int:
     return sum(shape.numel() * 4 for shape in part.shapes().values())
 
 
-def in_child(arguments: argparse.Namespace, stage: str) -> dict[str, Any]:
-    """One stage in a process of its own: seconds, and the peak of its resident memory, mapped files included."""
-    command = [sys.executable, "-m", "benchmarks.conversion", "--stage", stage, "--folder", str(arguments.folder)]
-    command += ["--preset", arguments.preset] + (["--vocab", arguments.vocab] if arguments.vocab else [])
-    ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    measured: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
-    return measured
-
-
 def run_stage(arguments: argparse.Namespace) -> None:
     checkpoint, model = arguments.folder / "checkpoints", arguments.folder / "model"
     started = time.perf_counter()
@@ -78,12 +66,6 @@ def run_stage(arguments: argparse.Namespace) -> None:
             started = time.perf_counter() - seconds
     seconds = time.perf_counter() - started
     print(json.dumps({"seconds": seconds, "peak": peak_memory()}))
-
-
-def peak_memory() -> float:
-    """Of this process so far, in MiB. Not `getrusage`: a new program inherits its parent's figure there."""
-    status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024  # type: ignore[index]
 
 
 def main() -> None:
@@ -111,8 +93,10 @@ def measure(arguments: argparse.Namespace) -> None:
     sizes = [bytes_of(part) / MEBIBYTE for part in composed_parts(description)]
     print(f"{arguments.preset}: {KEPT.format(weights=sum(sizes), largest=max(sizes))}")
     print("| stage | seconds | peak MiB | of the largest part | of all weights |\n|---|---|---|---|---|")
+    options = ["--folder", str(arguments.folder), "--preset", arguments.preset]
+    options += ["--vocab", arguments.vocab] if arguments.vocab else []
     for stage in ("convert", "load", *(["generate"] if arguments.generate else [])):
-        measured = in_child(arguments, stage)
+        measured = in_child("conversion", "--stage", stage, *options)
         share, whole = measured["peak"] / max(sizes), measured["peak"] / sum(sizes)
         cells = (stage, f"{measured['seconds']:.1f}", f"{measured['peak']:.0f}", f"{share:.2f}", f"{whole:.2f}")
         print(f"| {' | '.join(cells)} |", flush=True)

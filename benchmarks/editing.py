@@ -20,8 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +33,7 @@ from PIL import Image
 from rich.progress import track
 from scipy.stats import bootstrap
 
-from benchmarks.conversion import peak_memory
+from benchmarks.child_process import in_child, peak_memory
 from benchmarks.demo_quality import Judge, reconstructed, share_of
 from benchmarks.edit_tasks import KINDS, Task, drawn_by_lot, edited, lacks_region
 from benchmarks.machine import machine
@@ -228,14 +226,6 @@ def claims(faces: Sequence[Measured]) -> dict[str, Estimate]:
     return told
 
 
-def in_child(name: str, arguments: argparse.Namespace) -> dict[str, float]:
-    """Memory and bytes of one editor, in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.editing", "--stage", name, "--model", arguments.model]
-    ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    told: dict[str, float] = json.loads(ran.stdout.splitlines()[-1])
-    return told
-
-
 def run_stage(name: str, bench: Bench) -> None:
     """Print how much more memory an edit of both modalities takes than a plain generation, and what it keeps."""
     task = drawn_by_lot(ProceduralFaces("validation", bench.size)[0], 0)["both"]
@@ -251,7 +241,7 @@ def run_stage(name: str, bench: Bench) -> None:
 def report(faces: Sequence[Measured], arguments: argparse.Namespace) -> str:
     """The tables as Markdown; also saves the numbers as JSON."""
     rows = {row: {metric: mean_interval(column(faces, row, metric)) for metric in faces[0][row]} for row in faces[0]}
-    memory = {name: in_child(name, arguments) for name in EDITORS}
+    memory = {name: in_child("editing", "--stage", name, "--model", arguments.model) for name in EDITORS}
     told = claims(faces)
     setting = {"faces": len(faces), "steps": arguments.steps, "guidance": arguments.guidance, "machine": machine()}
     numbers = {

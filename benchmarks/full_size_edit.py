@@ -12,19 +12,16 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.conversion import peak_memory
+from benchmarks.child_process import in_child, peak_memory
 from benchmarks.machine import machine
 from codiff import CollaborativePipeline, generators
 from codiff.editing import Sampling, imagic, learning_for
@@ -64,15 +61,6 @@ def learned(way: str, arguments: argparse.Namespace) -> dict[str, float]:
     return {**{name: statistics.median(each) for name, each in stages.items()}, "memory": memory, "bytes": size_kept}
 
 
-def in_child(way: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """`learned` in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.full_size_edit", "--model", str(arguments.model), "--way", way]
-    command += ["--steps", str(arguments.steps), "--device", arguments.device]
-    ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    told: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
-    return told
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="folder of a converted model")
@@ -85,8 +73,9 @@ def main() -> None:
         return
     print(f"mask and caption, batch 1, {arguments.device}, {machine()}, median of {arguments.steps - 1}\n")
     print("| | step of tokens, s | step of weights, s | peak, GiB | kept, MB |\n|---|---|---|---|---|")
+    options = ["--model", str(arguments.model), "--steps", str(arguments.steps), "--device", arguments.device]
     for way in WAYS:
-        told = in_child(way, arguments)
+        told = in_child("full_size_edit", "--way", way, *options)
         cells = [f"{told['tokens']:.2f}", f"{told['weights']:.2f}", f"{told['memory'] / 1024:.1f}"]
         print(f"| {way} | {' | '.join(cells)} | {told['bytes'] / 1e6:.0f} |", flush=True)
 

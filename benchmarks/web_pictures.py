@@ -21,7 +21,7 @@ from codiff.web.listening import listen
 from codiff.web.storage import Storage
 
 DESK, PHONE = (1600, 1000), (360, 780)
-PATIENCE = 60_000  # milliseconds
+PATIENCE = 300_000  # milliseconds
 LEVELS = 64
 TOLD = "document.querySelector('#generate-progress .told')?.textContent"
 

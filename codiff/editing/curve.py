@@ -73,7 +73,7 @@ def _draw_trade_off(axis: Axes, search: StrengthSearch) -> None:
 
 
 def _draw_scores(axis: Axes, search: StrengthSearch, name: str) -> None:
-    strengths = [next(iter(trial.strengths.values())) for trial in search.common]
+    strengths = [trial.strength for trial in search.common]
     axis.plot(strengths, [trial.identity for trial in search.common], "o-", color="C0", label="keeps")
     for place, modality in enumerate(search.common[0].agreement, start=1):
         values = [trial.agreement[modality] for trial in search.common]

@@ -71,7 +71,7 @@ def imagic(
         raise InputError("give either how to learn or what was learned: a learned edit knows its settings")
     session = Session(pipe, image, conditions, sampling, generator, latents)
     learner = _learned(session, _begun(session, learning, learned), save_to, on_learning)
-    composition, known = over(session.composition(), learner.denoisers), learner.learned
+    composition, known = over(session.composition(), learner.merged()), learner.learned
     optimised = session.expanded(_on_device({m: known.tokens[m] for m in session.target}, session.photo.latents))
     begin = session.noise()
     if start == INVERSION:

@@ -67,9 +67,8 @@ class Learner:
         }
         self.optimizer: torch.optim.Adam | None = None
 
-    @property
-    def denoisers(self) -> dict[str, Denoiser]:
-        """The fine-tuned collaborators by modality, for sampling."""
+    def merged(self) -> dict[str, Denoiser]:
+        """The fine-tuned collaborators by modality, as `Tuned.merged` makes them for sampling."""
         return {modality: tuned.merged() for modality, tuned in self.tuned.items()}
 
     def run(self, on_learning: OnLearning | None = None) -> None:

@@ -53,6 +53,11 @@ class Trial:
     image: Image.Image = field(repr=False, compare=False)
 
     @property
+    def strength(self) -> float:
+        """That of all modalities, in trials of a common one."""
+        return next(iter(self.strengths.values()))
+
+    @property
     def obeys(self) -> float:
         """Mean agreement over the modalities."""
         return float(np.mean(list(self.agreement.values())))
@@ -82,7 +87,7 @@ class StrengthSearch:
         """The same; where it is not decided, with the trial of the strength nearest to the usual one as the best."""
         if self.decided:
             return self
-        return replace(self, best=min(self.common, key=lambda trial: abs(_common_strength(trial) - usual)))
+        return replace(self, best=min(self.common, key=lambda trial: abs(trial.strength - usual)))
 
 
 def find_strength(
@@ -145,10 +150,6 @@ class Scale:
     def best(self, trials: Sequence[Trial]) -> Trial:
         """The knee; of equals the first."""
         return max(trials, key=self.value)
-
-
-def _common_strength(trial: Trial) -> float:
-    return next(iter(trial.strengths.values()))
 
 
 def _trial(draw: Callable[[Strengths], Sequence[Image.Image]], judges: Judges, strengths: dict[str, float]) -> Trial:

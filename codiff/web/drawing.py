@@ -22,7 +22,7 @@ from codiff.pipeline import CollaborativePipeline, CollaborativePipelineOutput, 
 from codiff.web.condition_kinds import Words, kind_of
 from codiff.web.exports import metadata
 from codiff.web.previews import Previews
-from codiff.web.records import carried_record
+from codiff.web.records import carried, record_of
 from codiff.web.request import Checked
 from codiff.web.runs import Run
 
@@ -182,18 +182,19 @@ def write_pictures(
         seeds = range(checked.request.seed, checked.request.seed + len(each.images))
         name = slug(each.way.caption) if len(drawn) > 1 else _name(pipe, conditions)
         outputs = Outputs(folder, name or "picture", each.digest, seeds)
+        record = record_of(pipe, _alone(checked, each, conditions))
         told = metadata(pipe, conditions, checked.described, each.settings, each.bias, each.digest)
         for seed, picture in zip(seeds, each.images, strict=True):
             claimed = {"seed": seed, **told}
-            carried = carried_record(pipe, _alone(checked, each, conditions, seed))
-            save_png(picture, outputs.image(seed), {**claimed, **carried}, _signing(signer, claimed))
+            besides = carried({**record, "seed": seed})
+            save_png(picture, outputs.image(seed), {**claimed, **besides}, _signing(signer, claimed))
             paths.append(outputs.image(seed))
     return paths
 
 
-def _alone(checked: Checked, drawn: Drawn, conditions: Mapping[str, Any], seed: int) -> Checked:
-    """The request for one picture of a way alone."""
-    request = replace(checked.request, conditions=conditions, seed=seed, count=1, bias=drawn.bias)
+def _alone(checked: Checked, drawn: Drawn, conditions: Mapping[str, Any]) -> Checked:
+    """The request for the first picture of a way alone."""
+    request = replace(checked.request, conditions=conditions, count=1, bias=drawn.bias)
     return replace(checked, request=request, settings=drawn.settings)
 
 

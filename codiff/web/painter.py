@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -66,11 +66,9 @@ def painter(
         "side": _SIDE,
         "size": size,
     }
-    # In the template, as an update of one property removes all others from a component that is not on the screen.
-    written = base64.b64encode(json.dumps(settled).encode()).decode()
     return gr.HTML(
         **{"value": "", **settings},
-        html_template=asset("painter.html").replace("SETTINGS", written),
+        html_template=template("painter", settled),
         css_template=asset("painter.css"),
         js_on_load=asset("elements.js") + asset("painter.js"),
         apply_default_css=False,
@@ -101,3 +99,10 @@ def steering_painter(title: str, **settings: Any) -> gr.HTML:
 def asset(name: str) -> str:
     """A file of the page."""
     return files("codiff.web").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def template(name: str, settings: Mapping[str, Any]) -> str:
+    """The HTML of a component with its settings in it: an update of one property removes all others from a component
+    that is not on the screen."""
+    written = base64.b64encode(json.dumps(settings).encode()).decode()
+    return asset(f"{name}.html").replace("SETTINGS", written)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
-from codiff.web.painter import asset
+from codiff.web.painter import asset, template
 from codiff.web.painting import jpeg_url, png_url
 from codiff.web.runs import Step, Waiting
 
@@ -88,11 +86,9 @@ def figures(title: str, empty: str = "", *, columns: int = 3, skipped: int = 0, 
         settings: of `gr.HTML`.
     """
     shown = {"title": title, "nothing": empty, "columns": columns, "skipped": skipped}
-    # In the template, as an update of one property removes all others from a component that is not on the screen.
-    written = base64.b64encode(json.dumps(shown).encode()).decode()
     return gr.HTML(
         [],
-        html_template=asset("figures.html").replace("SETTINGS", written),
+        html_template=template("figures", shown),
         css_template=asset("figures.css"),
         js_on_load=asset("figures.js"),
         apply_default_css=False,

@@ -104,10 +104,9 @@ def record_of(pipe: CollaborativePipeline, checked: Checked) -> dict[str, Any]:
     }
 
 
-def carried_record(pipe: CollaborativePipeline, checked: Checked) -> dict[str, Any]:
-    """What a picture's metadata hold besides so that it alone restores the request: its record by a key; nothing where
+def carried(record: dict[str, Any]) -> dict[str, Any]:
+    """What a picture's metadata hold besides so that it alone restores its request: the record by a key; nothing where
     that is too long, as of large files."""
-    record = record_of(pipe, checked)
     return {IN_PICTURES: record} if len(json.dumps(record)) <= _MOST_IN_PICTURES else {}
 
 
