@@ -139,6 +139,7 @@ class Plan:
             self.learned,
             wanted.learning,
             wanted.start,
+            f"{settings.weights} {settings.composition}",
         )
 
     def metadata(self, strengths: Mapping[str, float]) -> dict[str, Any]:

@@ -70,8 +70,8 @@ class Inversion:
 
     @property
     def start(self) -> Tensor:
-        """The noisiest latents."""
-        return self.path[-1]
+        """The noisiest latents; contiguous, as they come back from a file: other strides are rounded otherwise."""
+        return self.path[-1].contiguous()
 
     @property
     def way_out(self) -> Any:

@@ -13,6 +13,7 @@ from torch import Tensor
 from codiff.editing.edit import Edit, OnStep, Sampling
 from codiff.editing.editors import Editor, editor_named
 from codiff.editing.imagic import INVERSION, NOISE
+from codiff.editing.kept_noise import keep_noise, known_noise, noise_file
 from codiff.editing.learner import OnLearning
 from codiff.editing.learning import Learning
 from codiff.editing.strength import Judges, Strengths, StrengthSearch, find_strength
@@ -35,6 +36,8 @@ class EditTask:
             interrupted.
         learning: how to learn where there is no such file yet.
         start: what imagic samples from, see there.
+        rule: tells the model and the sampling's composition, on which the noise of an inversion depends: it is kept beside
+            `learned`, and found there; None where it is not kept.
     """
 
     editor: str
@@ -46,6 +49,7 @@ class EditTask:
     learned: Path | None = None
     learning: Learning | None = None
     start: str = NOISE
+    rule: str | None = None
 
     @property
     def kind(self) -> Editor:
@@ -69,7 +73,7 @@ class Editing:
     Attributes:
         learning_seconds: how long learning took, so far.
         inverted: the noise that leads to the photo, for editors that learn it and begin there; None as long as it is
-            not known. It does not depend on target, strengths, seeds and guidance, and may be given where it is known.
+            not known. It does not depend on target, strengths, seeds and guidance.
     """
 
     def __init__(
@@ -83,7 +87,7 @@ class Editing:
         self.pipe, self.task, self.learning_seconds = pipe, task, 0.0
         self._on_draw, self._on_step, self._on_learning = on_draw, on_step, on_learning
         self._begun = 0.0
-        self.inverted: Tensor | None = None
+        self.inverted: Tensor | None = self._kept()
 
     def draw(self, strengths: Strengths, seed: int, count: int = 1) -> Edit:
         """The edit at these strengths by modality, in images of the seeds from `seed` on.
@@ -103,8 +107,11 @@ class Editing:
             on_step=self._on_step,
             **(self._of_learning(strengths) if task.kind.learns else self._plain(strengths)),
         )
-        if task.kind.learns and task.start == INVERSION:
+        if task.kind.learns and task.start == INVERSION and self.inverted is None:
             self.inverted = edit.start
+            file = self._noise_file()
+            if file is not None:
+                keep_noise(file, edit.start)
         return edit
 
     def find_strength(self, judges: Judges, seed: int) -> StrengthSearch:
@@ -122,6 +129,18 @@ class Editing:
             kind.tried,
             each=kind.each,
         ).settled(kind.default)
+
+    def _noise_file(self) -> Path | None:
+        """Where the noise of the inversion is kept; None where it is not, or nothing is learned yet."""
+        task = self.task
+        if task.start != INVERSION or task.rule is None or task.learned is None or not task.learned.is_file():
+            return None
+        return noise_file(task.learned, task.rule, task.conditions, task.sampling.num_inference_steps)
+
+    def _kept(self) -> Tensor | None:
+        file = self._noise_file()
+        noise = None if file is None else known_noise(file)
+        return None if noise is None else noise.to(self.pipe.execution_device)
 
     def _plain(self, strengths: Strengths) -> dict[str, Any]:
         """Arguments of editors that learn nothing."""

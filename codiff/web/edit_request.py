@@ -82,7 +82,6 @@ class CheckedEdit:
         photo: SHA-256 of what editors see of the photo.
         region: what was painted, as in the request.
         learned: the file of what is learned of the photo; None where nothing is.
-        start: the file of the noise that leads to the photo; None where it is not wanted.
         left: steps of learning that are still to be made.
         notes: how inputs were adapted, for people.
     """
@@ -92,7 +91,6 @@ class CheckedEdit:
     photo: str
     region: NDArray[np.bool_] | None
     learned: Path | None
-    start: Path | None
     left: int
     notes: tuple[str, ...] = ()
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from codiff.cli.edit_plan import Plan, make_plan
 from codiff.editing import Edit
+from codiff.editing.imagic import INVERSION
 from codiff.editing.photo import FAMILIAR, kept_quality
 from codiff.editing.schedule import first_step
 from codiff.editing.strength import Judges, Strengths, told
@@ -28,7 +29,6 @@ from codiff.web.edit_files import EditResult, Found, stored
 from codiff.web.edit_request import CheckedEdit
 from codiff.web.engine import Engine
 from codiff.web.field_error import RUN, FieldError
-from codiff.web.learned_edits import keep_start, known_start
 from codiff.web.previews import Previews
 from codiff.web.runs import Event, Run
 from codiff.web.storage import SessionFolder
@@ -52,8 +52,6 @@ class EditRun:
     def __init__(self, engine: Engine, edit: CheckedEdit, session: SessionFolder) -> None:
         self._engine, self._edit, self._session = engine, edit, session
         self._pipe = with_scheduler(engine.pipe, edit.checked.settings.scheduler)
-        start = None if edit.start is None else known_start(edit.start)
-        self._inverted = None if start is None else start.to(self._pipe.execution_device)
         self._trying = edit.wanted.strengths is None
         self.stage = "Drawing"
 
@@ -71,12 +69,10 @@ class EditRun:
             folder = self._session.new_folder("edit")
             plan = make_plan(self._pipe, self._edit.wanted, self._edit.checked.settings, folder)
             self._tell_familiarity(plan)
-            steps = _Steps(run, self._pipe, self._expected())
+            steps = _Steps(run, self._pipe)
             editing = Editing(self._pipe, plan.task(self._pipe), self._on_draw, steps.sampled, self._learned(steps))
-            editing.inverted = self._inverted
+            steps.expect(self._expected(editing))
             found = self._found(run, plan, editing, steps)
-            if self._edit.start is not None and editing.inverted is not None:
-                keep_start(self._edit.start, editing.inverted)
             run.checkpoint()
             notes = list(dict.fromkeys([*self._edit.notes, *run.notes]))
             return stored(self._pipe, self._edit, plan, found, self._engine.edit_signer, notes)
@@ -129,7 +125,7 @@ class EditRun:
                 stacklevel=2,
             )
 
-    def _expected(self) -> int:
+    def _expected(self, editing: Editing) -> int:
         """How many steps it takes in all; some more where the strengths of several modalities are varied."""
         edit, wanted = self._edit, self._edit.wanted
         steps, kind = edit.checked.settings.steps, wanted.kind
@@ -138,7 +134,7 @@ class EditRun:
             taken = steps if kind.learns else steps - first_step(steps, strength)
             return taken * (3 if kind.inverts else 1)
 
-        inverting = steps if edit.start is not None and self._inverted is None else 0
+        inverting = steps if kind.learns and wanted.start == INVERSION and editing.inverted is None else 0
         if wanted.strengths is not None:
             return edit.left + inverting + drawing(next(iter(wanted.strengths.values())))
         count = len(wanted.target.values)
@@ -163,10 +159,14 @@ class EditRun:
 class _Steps:
     """Counts the steps of all parts of an edit."""
 
-    def __init__(self, run: Run, pipe: CollaborativePipeline, expected: int) -> None:
+    def __init__(self, run: Run, pipe: CollaborativePipeline) -> None:
         self._run, self._previews = run, Previews(pipe)
-        self._done, self._expected = 0, expected
-        run.step(0, expected)
+        self._done, self._expected = 0, 1
+
+    def expect(self, steps: int) -> None:
+        """So many in all, as far as is foreseen."""
+        self._expected = steps
+        self._run.step(0, steps)
 
     def made(self, preview: Image.Image | None = None) -> None:
         """One more."""

@@ -138,14 +138,12 @@ class Edits:
         region = self._region(request, kind, checked.request.conditions, source.values)
         learning = self._learning(request, kind)
         photo = _digest(framed)
-        learned, start, left = None, None, 0
+        learned, left = None, 0
         if learning is not None:
-            modalities, settings = list(checked.request.conditions), checked.settings
+            modalities = list(checked.request.conditions)
             known = LearnedEdits(session, self.engine.weights, self.engine.pipe.modalities)
             learned = known.place(photo, modalities, learning)
             left = steps_left(learned, learning, len(modalities))
-            if checked.request.count == 1:
-                start = known.start(learned, modalities, settings.steps, settings.composition)
         wanted = Wanted(
             framed,
             self._given(checked.request.conditions),
@@ -156,7 +154,7 @@ class Edits:
             region,
             learned,
             learning,
-            NOISE if start is None else INVERSION,
+            INVERSION if checked.request.count == 1 else NOISE,
             checked.request.count,
             checked.request.seed,
         )
@@ -164,7 +162,7 @@ class Edits:
             notes.append("this editor retraces a path of DDIM, whatever the sampler")
         if not framed.eyes_seen:
             notes.append("the eyes were not seen clearly: look whether the marks are right, and move them if not")
-        return CheckedEdit(checked, wanted, photo, region, learned, start, left, (*checked.notes, *notes))
+        return CheckedEdit(checked, wanted, photo, region, learned, left, (*checked.notes, *notes))
 
     def _kind(self, name: Any) -> Editor:
         if not isinstance(name, str) or name not in EDITORS:

@@ -8,17 +8,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
-
 from codiff.editing import Learned, Learning
 from codiff.errors import InputError
-from codiff.files import written_aside
 from codiff.web.storage import SessionFolder
 
 _FOLDER = "learned"
-_START = "start"
 
 
 class LearnedEdits:
@@ -53,17 +47,6 @@ class LearnedEdits:
                     return path
         return self._path(photo, wanted, learning)
 
-    def start(self, learned: Path, wanted: Sequence[str], steps: int, composition: str) -> Path:
-        """Where the noise that leads to a learned photo is, or will be.
-
-        Args:
-            learned: see `place`.
-            wanted: modalities of the edit.
-            steps, composition: of the sampling.
-        """
-        key = json.dumps([sorted(wanted), steps, composition])
-        return learned.with_name(f"{learned.stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}-start.safetensors")
-
     def _path(self, photo: str, modalities: Sequence[str], learning: Learning) -> Path:
         key = json.dumps([self._weights, photo, sorted(modalities), learning.to_json()])
         return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
@@ -84,21 +67,3 @@ def steps_left(path: Path | None, learning: Learning | None, modalities: int) ->
     except InputError:  # not there yet
         return (1 if learning.together else modalities) * (learning.token_steps + learning.model_steps)
     return max(0, known.total - known.done)
-
-
-def known_start(path: Path) -> Tensor | None:
-    """The noise in a file that `keep_start` wrote; None where there is none."""
-    try:
-        return load_file(path)[_START]
-    except (OSError, SafetensorError, KeyError):  # not found yet
-        return None
-
-
-def keep_start(path: Path, start: Tensor) -> None:
-    """Write noise (1, channels, h, w), whole or not at all.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    with written_aside(path) as temporary:
-        save_file({_START: start.detach().cpu().contiguous()}, temporary)

@@ -1,5 +1,6 @@
 """One task, drawn for several strengths and seeds."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from codiff.editing import imagic, sdedit
 from codiff.editing.editors import EDITORS, editor_named
 from codiff.editing.imagic import INVERSION, NOISE
 from codiff.editing.inversion import Inversion
+from codiff.editing.kept_noise import known_noise
 from codiff.editing.task import Editing, EditTask
 
 
@@ -50,6 +52,37 @@ def test_a_photo_is_learned_once_and_inverted_once(tmp_path: Path, monkeypatch: 
     again.inverted = editing.inverted
     assert torch.equal(again.draw(strengths(0.5), 0).latents, other.latents)
     assert not torch.equal(other.latents, first.latents)
+
+
+def test_the_noise_of_an_inversion_is_kept_beside_what_was_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = task("imagic", learned=tmp_path / "a.safetensors", learning=QUICK, start=INVERSION, rule="model mean")
+    first = Editing(pipeline(), begun)
+    assert first.inverted is None
+    expected = first.draw(strengths(1.0), 0)
+    others = [
+        replace(begun, rule="model collaborative"),
+        replace(begun, sampling=replace(FEW, num_inference_steps=3)),
+        replace(begun, conditions=target(("text",))),
+        replace(begun, rule=None),
+        replace(begun, start=NOISE),
+    ]
+    assert all(Editing(pipeline(), other).inverted is None for other in others)
+    kept = next(tmp_path.glob("*-noise.safetensors"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Inversion, "__init__", lambda *_args, **_kwargs: pytest.fail("it was inverted again"))
+        for _ in range(2):  # drawing writes the learned edit again, and must not lose what belongs to it
+            again = Editing(pipeline(), begun).draw(strengths(1.0), 5)
+            assert torch.equal(again.latents, expected.latents)
+    kept.write_bytes(b"damaged")
+    assert torch.equal(Editing(pipeline(), begun).draw(strengths(1.0), 0).latents, expected.latents)
+    assert known_noise(kept) is not None
+    assert begun.learned is not None
+    begun.learned.unlink()
+    anew = Editing(pipeline(), replace(begun, learning=replace(QUICK, model_steps=1)))
+    anew.draw(strengths(1.0), 0)
+    assert len(list(tmp_path.glob("*-noise.safetensors"))) == 2
 
 
 def test_noise_is_drawn_anew_for_each_seed(tmp_path: Path) -> None:

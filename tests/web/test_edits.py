@@ -121,7 +121,7 @@ def pixels(path: Path) -> np.ndarray:
 
 
 def learned_files(session: SessionFolder) -> list[Path]:
-    return sorted(path for path in (session.path / "learned").iterdir() if not path.stem.endswith("start"))
+    return sorted(path for path in (session.path / "learned").iterdir() if not path.stem.endswith("noise"))
 
 
 @pytest.mark.parametrize("editor", list(EDITORS))
