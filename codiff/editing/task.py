@@ -36,8 +36,8 @@ class EditTask:
             interrupted.
         learning: how to learn where there is no such file yet.
         start: what imagic samples from, see there.
-        rule: tells the model and the sampling's composition, on which the noise of an inversion depends: it is kept beside
-            `learned`, and found there; None where it is not kept.
+        rule: tells the model and the sampling's composition, on which the noise of an inversion depends: it is kept
+            beside `learned`, and found there; None where it is not kept.
     """
 
     editor: str
