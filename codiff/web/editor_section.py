@@ -22,14 +22,6 @@ from codiff.web.painter import Brush, painter
 from codiff.web.painting import AS_LEARNED, RAISED, STEERING, steering_of
 
 _STEP = 0.05
-_HINTS = """
-const { radio, hints } = props;
-document.addEventListener("pointerover", ({ target }) => {
-  const label = target.closest?.(`#${radio} label`);
-  if (label) label.title = hints[label.querySelector("input").value] ?? "";
-});
-"""
-"""Gradio's radio buttons have no hints of their own."""
 
 
 class EditorSection:
@@ -52,10 +44,7 @@ class EditorSection:
                 [(shown_name(name), name) for name in shown_editors()], value=DEFAULT_EDITOR, label="Editor",
                 elem_id=f"{self._form}-editor",
             )  # fmt: skip
-            self.purpose = gr.HTML(
-                self._purpose(DEFAULT_EDITOR), elem_id=f"{self._form}-purpose", padding=False, js_on_load=_HINTS,
-                radio=f"{self._form}-editor", hints={name: editor.purpose for name, editor in EDITORS.items()},
-            )  # fmt: skip
+            self.purpose = gr.HTML(self._purpose(DEFAULT_EDITOR), elem_id=f"{self._form}-purpose", padding=False)
             self._errors.place("editor")
             self._place_strength(EDITORS[DEFAULT_EDITOR])
             self._place_learning()

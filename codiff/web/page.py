@@ -11,6 +11,7 @@ from codiff.web.condition_inputs import QUIET
 from codiff.web.edit_tab import build_edit_tab
 from codiff.web.engine import Engine
 from codiff.web.generate_tab import GenerateTab
+from codiff.web.hints import HINTS
 from codiff.web.inside_tab import InsideTab
 from codiff.web.painter import asset
 from codiff.web.storage import Storage
@@ -28,7 +29,7 @@ def build(engine: Engine, storage: Storage) -> gr.Blocks:
         storage: where the files of visitors go.
     """
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
-        gr.HTML(asset("header.html"), js_on_load=_SCRIPTS, elem_classes="masthead", padding=False)
+        gr.HTML(asset("header.html"), js_on_load=_SCRIPTS, hints=HINTS, elem_classes="masthead", padding=False)
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Generate", id="generate"):
                 generate = GenerateTab(engine, storage, page)

@@ -26,6 +26,7 @@ from codiff import FaceParser
 from codiff.cli.edit_judges import Evaluators, Named
 from codiff.modalities.mask import MASK_CLASSES, colour, read_labels
 from codiff.web.faces import procedural_face
+from codiff.web.hints import HINTS
 from codiff.web.limits import Limits
 
 pytest.importorskip("gradio", reason="gradio is not installed: pip install 'codiff[web]'")
@@ -520,6 +521,17 @@ class TestForm:
                 page.keyboard.press("Escape")
                 hint.wait_for(state="hidden")
 
+    def test_buttons_and_names_are_explained_to_a_pointer(self, page: Any) -> None:
+        unfold(page, "#generate-steer", "#generate-steer-reset")
+        told: dict[str, list[str]] = {}
+        for tab in ("generate", "inside", "edit"):
+            page.click(f"[data-tab-id={tab}]")
+            page.wait_for_timeout(400)
+            page.hover("header h1")
+            told |= page.evaluate(TITLES, list(HINTS))
+        hidden = {"#inside-picture", "#edit-face", "#edit-views"}  # as long as there is one of a kind
+        assert told == {selector: [hint] for selector, hint in HINTS.items() if selector not in hidden}
+
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     def test_one_sees_where_the_keyboard_is(self, site: Site, browser: Any, scheme: str) -> None:
         with visit(site, browser, color_scheme=scheme) as page:
@@ -535,6 +547,10 @@ class TestForm:
             assert [each for each in seen if each["width"] < 2 or each["contrast"] < 3] == []
 
 
+TITLES = """selectors => Object.fromEntries(selectors.flatMap(selector => {
+  const titles = new Set([...document.querySelectorAll(selector)].map(node => node.title));
+  return titles.size ? [[selector, [...titles]]] : [];
+}))"""
 OUTLINE = """async () => {
   const node = document.activeElement;
   await Promise.all(node.getAnimations().map((each) => each.finished));

@@ -1,6 +1,20 @@
-// Hints go at Escape (WCAG 2.2, 1.4.13), until the field is left; numbers that a slider changes are told. A block, as
-// other scripts follow.
+// Buttons and names get their hints while a pointer or the keyboard moves, as Gradio makes them anew at times. Hints beside
+// fields go at Escape (WCAG 2.2, 1.4.13), until the field is left; numbers that a slider changes are told. A block, as other
+// scripts follow.
 {
+  let awaited = false;
+  const name = () => {
+    awaited = false;
+    for (const [selector, hint] of Object.entries(props.hints)) {
+      for (const node of document.querySelectorAll(selector)) node.title = hint;
+    }
+  };
+  const soon = () => {
+    if (!awaited) setTimeout(name, 100);
+    awaited = true;
+  };
+  for (const kind of ["pointerover", "focusin"]) addEventListener(kind, soon, true);
+
   addEventListener(
     "keydown",
     ({ key }) => {
