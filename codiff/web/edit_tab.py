@@ -111,7 +111,7 @@ class EditTab:
             self._crop = gr.HTML("", elem_id=f"{FORM}-crop", padding=False)
             gr.Markdown(
                 "Your photo and what is learned of it stay in a folder of this visit alone: nobody else can open them. "
-                f"They are removed after {minutes} minutes.",
+                f"They are removed after {minutes} minutes. After a reload of this page, pick it again.",
                 elem_classes="lead", elem_id=f"{FORM}-privacy",
             )  # fmt: skip
 

@@ -18,7 +18,7 @@ from codiff.web.storage import Storage
 
 TITLE = "codiff: paint, write, see who decided what"
 _INSIDE = "inside"
-_SCRIPTS = "\n".join(map(asset, ("runs.js", "hints.js")))
+_SCRIPTS = "\n".join(map(asset, ("runs.js", "hints.js", "focus.js")))
 
 
 def build(engine: Engine, storage: Storage) -> gr.Blocks:

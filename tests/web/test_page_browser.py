@@ -546,11 +546,37 @@ class TestForm:
             assert {"checkbox", "TEXTAREA", "range", "number", "text", "application", "BUTTON"} <= kinds
             assert [each for each in seen if each["width"] < 2 or each["contrast"] < 3] == []
 
+    def test_on_phones_the_bar_hides_nothing_that_has_the_focus(self, site: Site, browser: Any) -> None:
+        with visit(site, browser, viewport={"width": 360, "height": 640}) as page:
+            page.focus("#generate-examples button")
+            hidden, seen = [], 0
+            for _ in range(60):
+                page.keyboard.press("Tab")
+                page.wait_for_timeout(50)  # scrolls
+                focus = page.evaluate(ABOVE_THE_BAR)
+                hidden += [focus] if focus["below"] > 0 else []
+                seen += not focus["in_bar"]
+                if focus["last"]:
+                    break
+            assert seen > 20
+            assert hidden == []
+
 
 TITLES = """selectors => Object.fromEntries(selectors.flatMap(selector => {
   const titles = new Set([...document.querySelectorAll(selector)].map(node => node.title));
   return titles.size ? [[selector, [...titles]]] : [];
 }))"""
+ABOVE_THE_BAR = """() => {
+  const node = document.activeElement;
+  const bar = document.querySelector(".run").getBoundingClientRect();
+  return {
+    html: node.outerHTML.slice(0, 120),
+    in_bar: !!node.closest(".run"),
+    below: node.closest(".run") ? 0 : node.getBoundingClientRect().bottom - bar.top,
+    last: !!node.closest("#generate-open"),
+  };
+}"""
+"""How many pixels of what has the focus reach below the top of the bar that is fixed at the bottom of phones."""
 OUTLINE = """async () => {
   const node = document.activeElement;
   await Promise.all(node.getAnimations().map((each) => each.finished));
