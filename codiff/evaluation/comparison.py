@@ -20,7 +20,7 @@ from codiff.evaluation.frechet_distance import frechet_difference, frechet_dista
 from codiff.evaluation.intervals import Estimate, mean_interval
 from codiff.evaluation.judges import FEATURES, OVERLAPS
 from codiff.evaluation.kernel_distance import MOST_IMAGES, kernel_distance
-from codiff.evaluation.mask_iou import mask_iou
+from codiff.evaluation.mask_iou import mask_iou, miou_difference
 from codiff.evaluation.metrics import METRICS, Metric
 from codiff.evaluation.paired_test import PairedTest, paired_test
 from codiff.evaluation.progress import tracked
@@ -108,7 +108,7 @@ class Difference:
     Attributes:
         estimate: over the same conditions and noise, with its interval.
         p_value: of the paired test, corrected for all comparisons of the table by Benjamini and Hochberg's method; None
-            for distances between sets, which have an interval alone.
+            for what is measured on whole sets, which has an interval alone.
     """
 
     estimate: Estimate
@@ -128,8 +128,8 @@ Differences = dict[str, dict[str, Difference]]
 def differences(
     name: str, scores: Mapping[str, Results], metrics: Sequence[Metric], reference: Reference | None
 ) -> Differences:
-    """The method of this name, the lead, against every other one, in each metric of single pictures and in the Fréchet
-    distance."""
+    """The method of this name, the lead, against every other one, in each metric of single pictures, the mean
+    intersection over union, and the Fréchet distance."""
     lead, others = scores[name], {other: values for other, values in scores.items() if other != name}
     single = [each.name for each in metrics if not each.of_sets and each.name in lead]
     tests = {
@@ -141,6 +141,8 @@ def differences(
     table: Differences = {method: {} for method in others}
     for (method, metric), test in tests.items():
         table[method][metric] = Difference(test.difference, corrected[method, metric])
+    for method in others if OVERLAPS in lead else ():
+        table[method]["miou"] = Difference(miou_difference(lead[OVERLAPS], others[method][OVERLAPS]), None)
     if reference is not None and FEATURES in lead:
         for method in tracked(list(others), f"differences in {reference.extractor.frechet}"):
             found = frechet_difference(

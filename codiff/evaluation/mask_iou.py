@@ -70,8 +70,7 @@ def mask_iou(
     Raises:
         InputError: no images, or another number of names than classes.
     """
-    if overlaps.ndim != 3 or overlaps.shape[2] != 2 or len(overlaps) == 0:
-        raise InputError(f"overlaps shaped {tuple(overlaps.shape)}; expected at least one (images, classes, 2)")
+    _check(overlaps)
     if overlaps.shape[1] != len(names):
         raise InputError(f"overlaps of {overlaps.shape[1]} classes, but {len(names)} names; name the parser's classes")
     counts = overlaps.cpu().double().numpy()
@@ -83,6 +82,32 @@ def mask_iou(
         values = replicates[:, index]  # a resample may miss every image of a rare class
         classes[names[index]] = set_interval(float(found[index]), values[np.isfinite(values)])
     return MaskIoU(set_interval(float(np.nanmean(found)), np.nanmean(replicates, axis=1)), classes)
+
+
+def miou_difference(first: Tensor, second: Tensor, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
+    """Mean intersection over union of `first` minus that of `second`, with its interval: excludes 0 where two methods
+    differ at 5%.
+
+    Args:
+        first, second: overlaps (images, classes, 2) of two methods, row by row from the same condition and noise;
+            images are resampled together.
+
+    Raises:
+        InputError: the methods differ in shape, or as `mask_iou`.
+    """
+    _check(first)
+    if first.shape != second.shape:
+        raise InputError(f"paired methods must have equal shapes, got {tuple(first.shape)} and {tuple(second.shape)}")
+    drawn = resample_counts(len(first), resamples, seed=seed).astype(np.float64)
+    counts = [overlaps.cpu().double().numpy() for overlaps in (first, second)]
+    values = [float(np.nanmean(_ratio(each.sum(axis=0)))) for each in counts]
+    replicates = [np.nanmean(_ratio(np.tensordot(drawn, each, axes=1)), axis=1) for each in counts]
+    return set_interval(values[0] - values[1], replicates[0] - replicates[1])
+
+
+def _check(overlaps: Tensor) -> None:
+    if overlaps.ndim != 3 or overlaps.shape[2] != 2 or len(overlaps) == 0:
+        raise InputError(f"overlaps shaped {tuple(overlaps.shape)}; expected at least one (images, classes, 2)")
 
 
 def _ratio(counts: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -125,7 +125,7 @@ def _difference_table(evaluation: Evaluation, lead: str, table: Differences) -> 
         rows.append([name, *cells])
     note = (
         "Paired by condition and noise, with bootstrap 95% intervals. p: two-sided permutation tests, corrected for "
-        "all of this table by Benjamini and Hochberg's method; distances between sets have an interval alone."
+        "all of this table by Benjamini and Hochberg's method; what is measured on whole sets has an interval alone."
     )
     return Table([f"{lead} minus", *(metric.headed for metric in metrics)], rows, note)
 

@@ -24,6 +24,7 @@ from codiff.evaluation.metrics import METRICS
 from codiff.evaluation.report_figures import worst_cases
 from codiff.evaluation.tuning import Tuning, tune
 from codiff.evaluation.verdicts import verdicts
+from codiff.modalities.mask import MASK_CLASSES
 
 BOTH = ("text", "mask")
 SINGLE = Method("text-alone", "mean", ("text",))
@@ -123,6 +124,16 @@ def test_differences_are_paired_and_signed() -> None:
     assert worse.better(METRICS["mask"]) is True
     assert table["far"]["frechet"].better(METRICS["frechet"]) is True  # lower is better
     assert table["far"]["frechet"].p_value is None
+
+
+def test_overlaps_are_compared_as_whole_sets() -> None:
+    classes = len(MASK_CLASSES)
+    union = torch.full((8, classes), 10)
+    found = [{"overlaps": torch.stack([torch.full((8, classes), hit), union], dim=2)} for hit in (8, 5)]
+    table = differences("lead", {"lead": found[0], "other": found[1]}, columns(["miou"], None), None)
+    assert table["other"]["miou"].estimate.mean == pytest.approx(0.3)
+    assert table["other"]["miou"].p_value is None
+    assert table["other"]["miou"].better(METRICS["miou"]) is True
 
 
 def test_verdicts_follow_the_intervals() -> None:

@@ -12,7 +12,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 from codiff import FaceParser, InputError
 from codiff.evaluation.inputs import check_images, check_masks, check_parser
 from codiff.evaluation.mask_accuracy import mask_accuracy
-from codiff.evaluation.mask_iou import mask_iou, mask_overlaps
+from codiff.evaluation.mask_iou import mask_iou, mask_overlaps, miou_difference
 
 NAMES = ("a", "b", "c", "d", "e")
 
@@ -73,6 +73,21 @@ def test_permutation_duplication_and_batches() -> None:
     assert (perfect.mean.low, perfect.mean.mean, perfect.mean.high) == (1, 1, 1)
 
 
+def test_a_difference_is_paired() -> None:
+    mask, read = random_labels(1, 40), random_labels(2, 40)
+    read[:, :4] = mask[:, :4]
+    better = read.clone()
+    better[:, 4:5] = mask[:, 4:5]
+    first, second = (mask_overlaps(Reads(labels), blank(mask), mask) for labels in (better, read))
+    found, own = miou_difference(first, second), mask_iou(first, NAMES).mean
+    assert found.mean == pytest.approx(own.mean - mask_iou(second, NAMES).mean.mean)
+    assert 0 < found.low < found.mean < found.high
+    reverse = miou_difference(second, first)
+    assert (reverse.low, reverse.mean, reverse.high) == pytest.approx((-found.high, -found.mean, -found.low))
+    same = miou_difference(first, first)
+    assert (same.low, same.mean, same.high) == (0, 0, 0)
+
+
 def test_a_class_of_one_image_keeps_its_interval() -> None:
     mask = torch.zeros(4, 8, 8, dtype=torch.long)
     mask[0, 0, 0] = 4
@@ -125,3 +140,7 @@ def test_what_can_be_refused_before_anything_is_generated() -> None:
         mask_iou(overlaps)
     with pytest.raises(InputError, match="at least one"):
         mask_iou(overlaps[:0], NAMES)
+    with pytest.raises(InputError, match="at least one"):
+        miou_difference(overlaps[:0], overlaps[:0])
+    with pytest.raises(InputError, match=r"equal shapes, got \(2, 5, 2\) and \(1, 5, 2\)"):
+        miou_difference(overlaps, overlaps[:1])
