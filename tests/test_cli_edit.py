@@ -142,6 +142,7 @@ def test_interrupted_learning_goes_on(run: Command, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("editor", ["imagic", "sdedit"])
 def test_strength_auto_writes_curve_and_strip(run: Command, monkeypatch: pytest.MonkeyPatch, editor: str) -> None:
     monkeypatch.setitem(EDITORS, editor, replace(EDITORS[editor], tried=(0.2, 0.5, 0.8)))
+    monkeypatch.setattr("codiff.editing.strength._TOLD_APART", 0.0)  # the judges are untrained
     source = ("--source", "mask=now.png") if "source" in options_of(EDITORS[editor]) else ()
     arguments = ("photo.png", "--text", TEXT, "--mask", "wanted.png", "--editor", editor, "--strength", "auto", *source)
     summary = done(run(*arguments, *FEW, "--json"))

@@ -65,12 +65,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class StrengthSearch:
-    """All trials, in the order they were made, and the one at the knee.
+    """All trials, in the order they were made, and the one that was chosen.
 
     Attributes:
         common: trials of one strength for all modalities, in its order.
         varied: trials in which one modality's strength differs.
-        best: the chosen one; where it is not `decided`, chosen by noise until `settled`.
+        best: the one at the knee; where nothing is decided, that of the strength nearest to the usual one.
     """
 
     common: list[Trial]
@@ -79,15 +79,9 @@ class StrengthSearch:
 
     @property
     def decided(self) -> bool:
-        """Whether the judges see a difference between the strengths: agreement ranges over 0.05 or more."""
-        obeys = [trial.obeys for trial in (*self.common, *self.varied)]
+        """Whether the judges see a difference between the common strengths: agreement ranges over 0.05 or more."""
+        obeys = [trial.obeys for trial in self.common]
         return max(obeys) - min(obeys) >= _TOLD_APART
-
-    def settled(self, usual: float) -> StrengthSearch:
-        """The same; where it is not decided, with the trial of the strength nearest to the usual one as the best."""
-        if self.decided:
-            return self
-        return replace(self, best=min(self.common, key=lambda trial: abs(trial.strength - usual)))
 
 
 def find_strength(
@@ -95,16 +89,19 @@ def find_strength(
     judges: Judges,
     modalities: Sequence[str],
     candidates: Sequence[float],
+    usual: float,
     *,
     each: bool = False,
 ) -> StrengthSearch:
-    """Draw the edit at each candidate strength and choose the knee.
+    """Draw the edit at each candidate strength and choose the knee, or the usual strength where the judges see no
+    difference.
 
     Args:
         draw: images of one strength by modality; equal noise each time makes the trials comparable.
         judges: score them.
         modalities: of the edit.
         candidates: strengths in rising order, at least two.
+        usual: what is taken where nothing is decided.
         each: then also move each modality's strength to the neighbouring candidates of the best, one after another.
 
     Raises:
@@ -116,8 +113,10 @@ def find_strength(
         raise InputError("nobody judges whether the edit obeys its target; give a strength")
     common = [_trial(draw, judges, dict.fromkeys(modalities, value)) for value in candidates]
     scale = Scale.of(common)
-    best = scale.best(common)
-    varied: list[Trial] = []
+    found = StrengthSearch(common, [], scale.best(common))
+    if not found.decided:
+        return replace(found, best=min(common, key=lambda trial: abs(trial.strength - usual)))
+    best, varied = found.best, found.varied
     for modality in modalities if each and len(modalities) > 1 else ():
         nearby = _neighbours(candidates, best.strengths[modality])
         varied += [_trial(draw, judges, {**best.strengths, modality: value}) for value in nearby]

@@ -115,8 +115,7 @@ class Editing:
         return edit
 
     def find_strength(self, judges: Judges, seed: int) -> StrengthSearch:
-        """The knee among the strengths that the editor tries, all drawn from one seed, or the usual strength where the
-        judges see no difference; see `find_strength`.
+        """See there; of the strengths that the editor tries, all drawn from one seed.
 
         Raises:
             InputError: an argument or a file is wrong.
@@ -127,8 +126,9 @@ class Editing:
             judges,
             list(self.task.conditions),
             kind.tried,
+            kind.default,
             each=kind.each,
-        ).settled(kind.default)
+        )
 
     def _noise_file(self) -> Path | None:
         """Where the noise of the inversion is kept; None where it is not, or nothing is learned yet."""

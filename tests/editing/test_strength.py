@@ -14,6 +14,7 @@ from codiff.editing.judges import LikeReferences, SameColours
 from codiff.editing.strength import Judges, StrengthSearch, find_strength, told
 
 GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
+USUAL = 0.75
 
 
 def grey(value: float) -> Image.Image:
@@ -33,7 +34,7 @@ def search(agreement: Mapping[float, float], identity: Mapping[float, float], *,
         return lambda images: torch.tensor(np.interp(brightness(images), known, [values[key] for key in known]))
 
     judges = Judges({"a": table(agreement)}, table(identity))  # type: ignore[dict-item, arg-type]
-    return find_strength(lambda strengths: [grey(strengths["a"])], judges, ["a"], GRID, each=each)
+    return find_strength(lambda strengths: [grey(strengths["a"])], judges, ["a"], GRID, USUAL, each=each)
 
 
 def test_the_knee_is_where_identity_begins_to_fall() -> None:
@@ -45,32 +46,24 @@ def test_the_knee_is_where_identity_begins_to_fall() -> None:
     assert found.varied == []
 
 
-@pytest.mark.parametrize(
-    ("agreement", "identity", "chosen"),
-    [
-        ({0.0: 0.1, 1.0: 0.9}, {0.0: 0.7, 1.0: 0.7}, 1.0),  # nothing is lost by obeying
-        ({0.0: 0.9, 1.0: 0.9}, {0.0: 0.9, 1.0: 0.1}, 0.0),  # nothing is won by it
-        ({0.0: 0.5, 1.0: 0.5}, {0.0: 0.5, 1.0: 0.5}, 0.0),  # nothing changes: the least
-    ],
-)
-def test_curves_without_a_knee(agreement: dict[float, float], identity: dict[float, float], chosen: float) -> None:
-    assert search(agreement, identity).best.strengths == {"a": chosen}
+def test_where_nothing_is_lost_by_obeying_the_most_is_taken() -> None:
+    assert search({0.0: 0.1, 1.0: 0.9}, {0.0: 0.7, 1.0: 0.7}).best.strengths == {"a": 1.0}
 
 
-def test_where_judges_see_no_difference_the_usual_is_taken() -> None:
-    seen = search({0.0: 0.70, 1.0: 0.75}, {0.0: 0.9, 1.0: 0.1})
+@pytest.mark.parametrize("identity", [0.1, 0.9])
+def test_where_judges_see_no_difference_the_usual_is_taken(identity: float) -> None:
+    seen = search({0.0: 0.70, 1.0: 0.75}, {0.0: 0.9, 1.0: identity})
     assert seen.decided
-    assert seen.settled(0.8) is seen
-    unseen = search({0.0: 0.73, 0.5: 0.729, 1.0: 0.736}, {0.0: 0.9, 1.0: 0.1})
+    unseen = search({0.0: 0.73, 0.5: 0.729, 1.0: 0.736}, {0.0: 0.9, 1.0: identity}, each=True)
     assert not unseen.decided
-    assert unseen.settled(0.8).best.strengths == {"a": 0.75}
-    assert unseen.settled(0.8).common == unseen.common
+    assert unseen.best.strengths == {"a": USUAL}
+    assert unseen.varied == []
 
 
 def test_the_curve_shows_no_noise_as_if_it_were_much() -> None:
     from matplotlib.figure import Figure
 
-    noise = search({0.0: 0.73, 0.5: 0.729, 1.0: 0.736}, {0.0: 0.9, 1.0: 0.1}).settled(0.75)
+    noise = search({0.0: 0.73, 0.5: 0.729, 1.0: 0.736}, {0.0: 0.9, 1.0: 0.1})
     axis = Figure().subplots()
     _draw_trade_off(axis, noise)
     low, high = axis.get_ylim()
@@ -108,7 +101,7 @@ def test_each_modality_can_have_its_own_strength() -> None:
         },
         lambda images: 1 - brightness(images[..., :2, :]) ** 2,
     )
-    found = find_strength(draw, judges, ["a", "b"], GRID, each=True)
+    found = find_strength(draw, judges, ["a", "b"], GRID, USUAL, each=True)
     assert len(found.common) == len(GRID)
     assert found.varied
     assert found.best.strengths["b"] > found.best.strengths["a"]
@@ -119,12 +112,12 @@ def test_each_modality_can_have_its_own_strength() -> None:
 def test_candidates_rise(candidates: list[float]) -> None:
     judges = Judges({"a": brightness}, brightness)
     with pytest.raises(InputError, match="two or more strengths in rising order"):
-        find_strength(lambda _: [grey(0)], judges, ["a"], candidates)
+        find_strength(lambda _: [grey(0)], judges, ["a"], candidates, USUAL)
 
 
 def test_somebody_judges() -> None:
     with pytest.raises(InputError, match="nobody judges"):
-        find_strength(lambda _: [grey(0)], Judges({}, brightness), ["a"], GRID)
+        find_strength(lambda _: [grey(0)], Judges({}, brightness), ["a"], GRID, USUAL)
 
 
 def test_the_curve_is_drawn() -> None:
