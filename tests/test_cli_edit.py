@@ -45,7 +45,7 @@ def run(capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path, monkeyp
     """Runs `codiff edit` on the tiny model in a folder with a photo, two masks and a region."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("codiff.cli.edit.learning_for", lambda _pipe, full: replace(QUICK, rank=None if full else 2))
-    pixels = np.random.default_rng(0).integers(0, 256, (2 * PIXELS, 2 * PIXELS, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (PIXELS, PIXELS, 3), dtype=np.uint8)
     Image.fromarray(pixels).save("photo.png")
     for name, label in (("now", 1), ("wanted", 13)):
         labels = np.zeros((PIXELS, PIXELS), np.uint8)

@@ -6,7 +6,7 @@ from codiff.cli.show import tell
 from codiff.editing.photo import FAMILIAR, Photo, kept_quality, picture_side
 from codiff.errors import InputError
 from codiff.photos.finding import Place
-from codiff.photos.framing import FaceChoiceError, Framed, frame_eyes, frame_face
+from codiff.photos.framing import FaceChoiceError, Framed, frame_eyes, frame_face, frame_whole
 from codiff.photos.own_photo import OwnPhoto
 from codiff.pipeline import CollaborativePipeline
 
@@ -41,7 +41,7 @@ def frame(
         raise InputError("--aligned, --face and --eyes exclude one another; give one of them")
     photo = OwnPhoto.open(path)
     if aligned:
-        return Framed(photo.picture)
+        return frame_whole(photo, picture_side(pipe))
     if eyes is not None:
         return frame_eyes(photo, picture_side(pipe), parse_eyes(eyes))
     try:

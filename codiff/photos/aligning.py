@@ -35,6 +35,11 @@ class Alignment:
         shift = source[0] - turn * target[0]
         return cls(np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]]))
 
+    @classmethod
+    def whole(cls, side: float) -> Alignment:
+        """The one of a square photo of this side that is its own crop."""
+        return cls(np.array([[side, 0.0, 0.0], [0.0, side, 0.0]]))
+
     @property
     def side(self) -> float:
         """Side of the crop in pixels of the photo."""
@@ -69,6 +74,12 @@ def cut_out(photo: Image.Image, alignment: Alignment, size: int) -> Image.Image:
     matrix = alignment.matrix.copy()
     matrix[:, 2] -= low
     return _warped(region, matrix, size)
+
+
+def cut_labels(labels: Image.Image, alignment: Alignment, size: int) -> Image.Image:
+    """The crop of a picture of labels (size, size), in its own mode, none of them mixed; 0 beyond its edges."""
+    coefficients = tuple((alignment.matrix / np.array([size, size, 1])).ravel())
+    return labels.transform((size, size), Image.Transform.AFFINE, coefficients, resample=Image.Resampling.NEAREST)
 
 
 def _warped(region: Image.Image, matrix: NDArray[np.float64], size: int) -> Image.Image:

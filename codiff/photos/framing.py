@@ -40,16 +40,18 @@ class Framed:
         photo: the whole photo; None where the crop is all of it.
         alignment: how the crop was cut out.
         eyes_seen: whether the eyes were found or given; otherwise they were placed by the proportions of the face.
+        aligned: whether the photo shows one face as models know faces, and nothing was cut out.
     """
 
     crop: Image.Image
     photo: OwnPhoto | None = None
     alignment: Alignment | None = None
     eyes_seen: bool = True
+    aligned: bool = False
 
     @property
     def is_part(self) -> bool:
-        """Whether the crop is put back into a larger photo."""
+        """Whether the crop is put back into a photo of more pixels."""
         return self.photo is not None
 
     @property
@@ -72,6 +74,21 @@ class Framed:
         return self.photo.changed(*paste_back(self.photo.picture, self.crop, edited, self.alignment, region))
 
 
+def frame_whole(photo: OwnPhoto, side: int) -> Framed:
+    """A square picture that is one face as models know faces; it is put back where it has more than `side` pixels.
+
+    Raises:
+        InputError: it is not square.
+    """
+    width, height = photo.picture.size
+    if width != height:
+        raise InputError(f"photo: {width} x {height} pixels, but an aligned picture of one face is square; crop it")
+    if width <= side:
+        return Framed(photo.picture, aligned=True)
+    crop = photo.picture.resize((side, side), Image.Resampling.LANCZOS)
+    return Framed(crop, photo, Alignment.whole(width), aligned=True)
+
+
 def frame_eyes(photo: OwnPhoto, side: int, places: Sequence[Place]) -> Framed:
     """The face with its eyes at these places, in pixels of the photo, as a crop of `side` pixels.
 
@@ -82,7 +99,8 @@ def frame_eyes(photo: OwnPhoto, side: int, places: Sequence[Place]) -> Framed:
 
 
 def frame_face(photo: OwnPhoto, side: int, number: int | None = None) -> Framed:
-    """The face of a photo as models know faces; a picture that shows one so already is taken as it is.
+    """The face of a photo as models know faces. A square picture is taken as it is where its face lies so already, and
+    where none is found in it and it has the very size of models' pictures: drawings are seldom found.
 
     Args:
         side: of the crop, in pixels.
@@ -92,10 +110,12 @@ def frame_face(photo: OwnPhoto, side: int, number: int | None = None) -> Framed:
         FaceChoiceError: there is none, or which of several is not told.
         InputError: faces cannot be searched here, or this one reaches too far beyond the photo's edges.
     """
-    square = photo.picture.width == photo.picture.height
-    found = _found(photo.picture, needed=number is not None or not square)
-    if number is None and square and (not found or any(_is_aligned(each, photo.picture.width) for each in found)):
-        return Framed(photo.picture)
+    width, height = photo.picture.size
+    like_models = width == height == side
+    found = _found(photo.picture, needed=number is not None or not like_models)
+    aligned = any(_is_aligned(each, width) for each in found) if found else like_models
+    if number is None and width == height and aligned:
+        return frame_whole(photo, side)
     try:
         chosen = choose_face(found, number)
     except InputError as error:

@@ -12,10 +12,11 @@ from codiff.data.faces import ProceduralFaces
 from codiff.errors import InputError
 from codiff.photos.aligning import EYES
 from codiff.photos.finding import FoundFace
-from codiff.photos.framing import FaceChoiceError, frame_eyes, frame_face
+from codiff.photos.framing import FaceChoiceError, frame_eyes, frame_face, frame_whole
 from codiff.photos.own_photo import OwnPhoto
 
 SIDE = 64
+LANCZOS = Image.Resampling.LANCZOS
 
 
 def photo(width: int = 240, height: int = 160) -> OwnPhoto:
@@ -64,15 +65,34 @@ def test_the_only_face_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_aligned_picture_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     places = [(100 * x, 100 * y) for x, y in EYES]
     known = FoundFace((places[0], places[1]), (20.0, 20.0, 80.0, 80.0), eyes_seen=True)
-    stream = io.BytesIO()
-    Image.new("RGB", (100, 100)).save(stream, "PNG")
-    square = OwnPhoto.open(stream.getvalue())
-    for found in ([known], []):
-        monkeypatch.setattr("codiff.photos.framing.find_faces", lambda _picture, found=found: found)
-        framed = frame_face(square, SIDE)
-        assert (framed.is_part, framed.place, framed.crop.size) == (False, None, (100, 100))
     monkeypatch.setattr("codiff.photos.framing.find_faces", lambda _picture: [known])
-    assert frame_face(square, SIDE, 0).is_part
+    framed = frame_face(photo(100, 100), 100)
+    assert (framed.aligned, framed.is_part, framed.place, framed.crop.size) == (True, False, None, (100, 100))
+    cut = frame_face(photo(100, 100), SIDE, 0)
+    assert (cut.aligned, cut.is_part) == (False, True)
+
+
+def test_where_no_face_is_found_only_pictures_of_the_models_size_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codiff.photos.framing.find_faces", lambda _picture: [])
+    assert frame_face(photo(SIDE, SIDE), SIDE).aligned
+    for side in (SIDE - 1, SIDE + 1, 448):
+        with pytest.raises(FaceChoiceError, match="no face was found"):
+            frame_face(photo(side, side), SIDE)
+
+
+def test_an_aligned_picture_with_more_pixels_is_changed_within_them() -> None:
+    large = photo(160, 160)
+    framed = frame_whole(large, SIDE)
+    assert framed.crop.size == (SIDE, SIDE)
+    whole = np.asarray(large.picture)
+    assert np.array_equal(np.asarray(framed.crop), np.asarray(large.picture.resize((SIDE, SIDE), LANCZOS)))
+    inverted = Image.fromarray(255 - np.asarray(framed.crop))
+    changed = (np.asarray(framed.put_back(inverted, None)) != whole).any(axis=2)
+    assert changed[30:130, 30:130].mean() > 0.9
+    assert not changed[0].any()
+    assert frame_whole(photo(40, 40), SIDE).crop.size == (40, 40)
+    with pytest.raises(InputError, match="240 x 160 pixels, but an aligned picture of one face is square"):
+        frame_whole(photo(), SIDE)
 
 
 def test_which_face_must_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,5 +116,7 @@ def test_faces_that_cannot_be_searched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("codiff.photos.framing.find_faces", missing)
     with pytest.raises(InputError, match="OpenCV is missing"):
         frame_face(photo(), SIDE)
-    assert not frame_face(photo(200, 200), SIDE).is_part
+    with pytest.raises(InputError, match="OpenCV is missing"):
+        frame_face(photo(200, 200), SIDE)
+    assert frame_face(photo(SIDE, SIDE), SIDE).aligned
     assert frame_eyes(photo(), SIDE, eyes()).is_part
