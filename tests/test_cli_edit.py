@@ -316,6 +316,22 @@ def test_a_face_in_a_photo_is_edited_and_put_back(run: Command) -> None:
     assert moved["images"][0]["photo"] != row["photo"]
 
 
+def test_what_is_painted_on_the_whole_photo_is_cut_out_with_the_face(run: Command) -> None:
+    path, eyes = wide()
+    painted = np.zeros((160, 240), np.uint8)
+    painted[60:100, 110:150] = 255
+    Image.fromarray(painted).save("region.png")
+    Image.fromarray(np.where(painted > 0, 13, 1).astype(np.uint8)).save("wanted.png")
+    arguments = ("--text", TEXT, "--mask", "wanted.png", "--editor", "blended", "--region", "region.png")
+    row = done(run(path, "--eyes", eyes, *arguments, *FEW, "--json"))["images"][0]
+    with Image.open(row["photo"]) as whole, Image.open(path) as before:
+        changed = (np.asarray(whole) != np.asarray(before)).any(axis=2)
+    assert changed[68:92, 118:142].mean() > 0.9
+    changed[52:108, 102:158] = False  # the region's edge fades
+    assert not changed.any()
+    assert "hair" in read_metadata(Path(row["image"]))["conditions"]["mask"]["read_as"]
+
+
 def test_which_face(run: Command) -> None:
     path, eyes = wide()
     few = ("--text", TEXT, "--editor", "sdedit", *FEW)

@@ -16,7 +16,7 @@ from codiff.cli.drawing import open_device, relax, settings_of
 from codiff.cli.edit_drawing import Done, Drawing
 from codiff.cli.edit_editors import AUTO, editor_named, parse_strength
 from codiff.cli.edit_judges import Evaluators, Named
-from codiff.cli.edit_photo import frame, tell_familiarity
+from codiff.cli.edit_photo import cut_alike, frame, in_the_crop, tell_familiarity
 from codiff.cli.edit_plan import Given, Plan, Wanted, make_plan, parse_source
 from codiff.cli.generate import MOST_IMAGES
 from codiff.cli.modality_options import DEFAULT_MODEL, modalities_of
@@ -141,14 +141,15 @@ def edit(
     check_sampling(pipe.scheduler, steps, 0.0)
     relax(pipe, letterbox=letterbox, snap=snap)
     learning = learning_for(pipe, full=full_fine_tuning) if kind.learns and learned is None else None
+    framed = frame(pipe, photo, aligned=aligned, face=face, eyes=eyes)
     wanted = Wanted(
-        frame(pipe, photo, aligned=aligned, face=face, eyes=eyes),
-        Given.of_options(conditions),
-        Given.of_options(described),
+        framed,
+        in_the_crop(pipe, framed, Given.of_options(conditions)),
+        in_the_crop(pipe, framed, Given.of_options(described)),
         name_for(conditions),
         editor,
         strengths,
-        region,
+        None if region is None else cut_alike(framed, region, labels=True),
         learned,
         learning,
         start or (INVERSION if count == 1 else NOISE),

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from PIL import Image
+
+from codiff.cli.edit_plan import Given
 from codiff.cli.show import tell
 from codiff.editing.photo import FAMILIAR, Photo, kept_quality, picture_side
 from codiff.errors import InputError
+from codiff.image_files import open_raw
+from codiff.modalities.mask import LabelMaps
 from codiff.photos.finding import Place
 from codiff.photos.framing import FaceChoiceError, Framed, frame_eyes, frame_face, frame_whole
 from codiff.photos.own_photo import OwnPhoto
@@ -52,6 +59,25 @@ def frame(
     if not framed.eyes_seen:
         tell("note: the eyes were not seen clearly, and placed by the face's proportions; --eyes x,y,x,y is exact")
     return framed
+
+
+def in_the_crop(pipe: CollaborativePipeline, framed: Framed, given: Given) -> Given:
+    """Conditions as `Framed.cut_alike` leaves them: who paints on a photo paints on all of it."""
+    values = dict(given.values)
+    for modality in given.pictures:
+        labels = isinstance(pipe.collaborators[modality].encoder, LabelMaps)
+        values[modality] = cut_alike(framed, values[modality], labels=labels)
+    return replace(given, values=values)
+
+
+def cut_alike(framed: Framed, path: str, *, labels: bool) -> str | Image.Image:
+    """See `Framed.cut_alike`; what is no picture stays for its reader to judge."""
+    try:
+        picture = open_raw(path, "picture")
+    except InputError:
+        return path
+    cut = framed.cut_alike(picture, labels=labels)
+    return path if cut is picture else cut
 
 
 def tell_familiarity(pipe: CollaborativePipeline, photo: Photo) -> None:

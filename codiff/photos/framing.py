@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from codiff.errors import InputError
-from codiff.photos.aligning import EYES, Alignment, cut_out
+from codiff.photos.aligning import EYES, Alignment, cut_labels, cut_out
 from codiff.photos.finding import FoundFace, Place, check_eyes, choose_face, find_faces
 from codiff.photos.own_photo import OwnPhoto
 from codiff.photos.pasting import paste_back
@@ -61,6 +61,16 @@ class Framed:
             return None
         digest = hashlib.sha256(self.photo.picture.tobytes() + self.alignment.matrix.tobytes())
         return digest.hexdigest()
+
+    def cut_alike(self, picture: Image.Image, *, labels: bool) -> Image.Image:
+        """What of a picture lies where the crop does, if it has the size of the photo; else the picture as it is.
+
+        Args:
+            labels: whether its pixels are labels, which cannot be mixed.
+        """
+        if self.photo is None or self.alignment is None or self.aligned or picture.size != self.photo.picture.size:
+            return picture
+        return (cut_labels if labels else cut_out)(picture, self.alignment, self.crop.width)
 
     def put_back(self, edited: Image.Image, region: NDArray[np.bool_] | None) -> Image.Image:
         """The whole photo with the edited face.
