@@ -186,8 +186,7 @@ class CollaborativePipeline(DiffusionPipeline):
         check_modalities(conditions, self.collaborators)
         _check_callback_inputs(callback_on_step_end_tensor_inputs)
         composition = composition or self.learned_composition()
-        if (guidance_scale != 1.0 or composition.needs_unconditional) and not self.config.condition_dropout:
-            warnings.warn(_NO_GUIDANCE, InputNotice, stacklevel=2)
+        self.note_guidance(guidance_scale, composition, stacklevel=3)
         scheduler = self.scheduler_for(num_inference_steps)
         tokens = self.encode_conditions(conditions)
         sources = self.generators_for(tokens, generator, latents)
@@ -293,6 +292,11 @@ class CollaborativePipeline(DiffusionPipeline):
                 f"batch sizes do not agree ({listed}); each must be {batch}, conditions may also be single"
             )
         return batch
+
+    def note_guidance(self, guidance_scale: float, composition: Composition, *, stacklevel: int = 2) -> None:
+        """Warn where a guidance other than 1, or a rule that adds to it, asks for what this model never learned."""
+        if (guidance_scale != 1.0 or composition.needs_unconditional) and not self.config.condition_dropout:
+            warnings.warn(_NO_GUIDANCE, InputNotice, stacklevel=stacklevel)
 
     def initial_noise(self, generator: list[torch.Generator], latents: Tensor | None = None) -> Tensor:
         """Noise of unit variance (batch, channels, h, w), each image's from its own generator; or these latents."""

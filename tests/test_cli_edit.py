@@ -13,8 +13,10 @@ from command_line import Command, command, refused
 from models import PIXELS, new_pipeline
 from PIL import Image
 
-from codiff import AttributeClassifier, FaceParser
+from codiff import AttributeClassifier, CollaborativePipeline, FaceParser
+from codiff.cli.drawing import settings_of
 from codiff.cli.edit_editors import options_of
+from codiff.cli.edit_plan import Given, Wanted, make_plan
 from codiff.cli.outputs import read_metadata
 from codiff.credentials import read_origin
 from codiff.data.faces import ProceduralFaces
@@ -22,6 +24,8 @@ from codiff.editing import Learned, Learning
 from codiff.editing.editors import EDITORS
 from codiff.editing.learner import Learner
 from codiff.photos.aligning import EYES
+from codiff.photos.framing import frame_whole
+from codiff.photos.own_photo import OwnPhoto
 
 LONDON = Path(__file__).parents[1] / "../shared/real/london_faces"
 QUICK = Learning(token_steps=1, model_steps=2, rank=2)
@@ -68,7 +72,8 @@ def done(result: tuple[int, str, str]) -> dict[str, Any]:
 def test_writes_images_and_a_grid(run: Command, editor: str) -> None:
     source = ("--source", "mask=now.png") if "source" in options_of(EDITORS[editor]) else ()
     result = run(
-        *("photo.png", "--text", TEXT, "--mask", "wanted.png", "--editor", editor, "--count", 2, "--seed", 5),
+        *("photo.png", "--text", TEXT, "--mask", "wanted.png", "--editor", editor, "--seed", 5),
+        *("--count", 2 if EDITORS[editor].draws(region=False) else 1),
         *(*source, *FEW, "--json"),
     )
     summary = done(result)
@@ -230,6 +235,14 @@ WRONG = {
     "judges for nothing": (("photo.png", "--text", TEXT, "--clip", "x"), ("--strength auto",)),
     "no clip": (("photo.png", "--text", TEXT, "--strength", "auto", "--clip", "./absent"), ("absent",)),
     "start": (("photo.png", "--text", TEXT, "--start", "here"), ("unknown start 'here'",)),
+    "equal images of ddim": (
+        ("photo.png", "--text", TEXT, "--editor", "ddim-inversion", "--source", "text=a man", "--count", "2"),
+        ("2 images of ddim-inversion would be equal",),
+    ),
+    "equal images of diffedit": (
+        ("photo.png", "--text", TEXT, "--editor", "diffedit", "--region", "region.png", "--count", "2"),
+        ("2 images of diffedit would be equal",),
+    ),
     "equal images": (("photo.png", "--text", TEXT, "--start", "inversion", "--count", "2"), ("would be equal",)),
     "start of sdedit": (
         ("photo.png", "--text", TEXT, "--editor", "sdedit", "--start", "noise"),
@@ -330,6 +343,26 @@ def test_what_is_painted_on_the_whole_photo_is_cut_out_with_the_face(run: Comman
     changed[52:108, 102:158] = False  # the region's edge fades
     assert not changed.any()
     assert "hair" in read_metadata(Path(row["image"]))["conditions"]["mask"]["read_as"]
+
+
+def test_edits_that_do_nothing_are_told(run: Command) -> None:
+    arguments = ("photo.png", "--text", TEXT, *FEW)
+    assert "takes none of" in run(*arguments, "--editor", "sdedit", "--strength", "0.01")[2]
+    assert "takes none of" not in run(*arguments, "--editor", "sdedit", "--strength", "0.9")[2]
+
+
+@pytest.mark.usefixtures("run")
+def test_files_are_named_by_who_judged(model: Path) -> None:
+    pipe = CollaborativePipeline.from_pretrained(model)
+    framed = frame_whole(OwnPhoto.open("photo.png"), PIXELS)
+    given = Given.of_options({"text": TEXT})
+    sampling = {"steps": 2, "guidance": 1.0, "composition": "mean", "eta": 0.0}
+    settings = settings_of(pipe, model, "tiny", sampling)
+    wanted = Wanted(framed, given, Given({}, {}), "a", "sdedit", None, None, None, None, "noise", 1, 0)
+    digests = {
+        make_plan(pipe, replace(wanted, judges=judges), settings, Path("out")).outputs.digest for judges in ("", "clip")
+    }
+    assert len(digests) == 2
 
 
 def test_which_face(run: Command) -> None:

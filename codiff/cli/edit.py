@@ -27,6 +27,7 @@ from codiff.cli.show import tell
 from codiff.composition import RULES, check_modalities, learned_rule
 from codiff.editing import Learned, Learning, learning_for
 from codiff.editing.curve import check_drawable
+from codiff.editing.diffedit import NOWHERE
 from codiff.editing.editors import EDITORS
 from codiff.editing.imagic import INVERSION, NOISE, STARTS
 from codiff.editing.strength import told
@@ -127,6 +128,10 @@ def edit(
     strengths = parse_strength(strength, editor, kind, list(conditions))
     _check(count, steps, guidance, scheduler, composition, kind.inverts)
     _check_start(start, count)
+    if count > 1 and not kind.draws(region=region is not None):
+        raise InputError(
+            f"{count} images of {editor} would be equal: it retraces a path and draws nothing; leave --count out"
+        )
     if learned is not None and full_fine_tuning:
         raise InputError("a learned edit knows how it was learned; leave --full-fine-tuning out")
     check_writable(out)
@@ -134,7 +139,8 @@ def edit(
     modalities = modalities_of(folder)
     check_modalities(conditions, dict.fromkeys(modalities))
     described = parse_source(source or [], modalities)
-    evaluators = _evaluators(folder, Named(clip, face_parser, face_embedder), wanted=strengths is None)
+    named = Named(clip, face_parser, face_embedder)
+    evaluators = _evaluators(folder, named, wanted=strengths is None)
     pipe = CollaborativePipeline.from_pretrained(folder).to(open_device(device))
     pipe.set_progress_bar_config(disable=True)
     pipe.scheduler = scheduler_named(_DDIM if kind.inverts else scheduler, pipe.scheduler)
@@ -155,6 +161,7 @@ def edit(
         start or (INVERSION if count == 1 else NOISE),
         count,
         check_seed(seed, count),
+        "" if named == Named() else str(named),
     )
     sampling = {
         "steps": steps,
@@ -226,6 +233,7 @@ def _tell_plan(plan: Plan) -> None:
     conditions = ", ".join(plan.described)
     tell(f"{wanted.editor} towards {conditions}, {wanted.kind.strength} {strength}: {plan.settings}")
     if plan.learned is None:
+        _tell_nothing(wanted, plan.settings.steps)
         return
     if not plan.learned.exists():
         assert wanted.learning is not None
@@ -238,6 +246,12 @@ def _tell_plan(plan: Plan) -> None:
         tell(f"going on with learning the photo at step {known.done} of {known.total}: {plan.learned}")
 
 
+def _tell_nothing(wanted: Wanted, steps: int) -> None:
+    """Say so where a strength is so small that no step is taken."""
+    if wanted.strengths is not None and 0 < max(wanted.strengths.values()) < 0.5 / steps:
+        tell(f"note: this strength takes none of {steps} steps: nothing is edited below {1 / steps:g}")
+
+
 def _steps(learning: Learning, modalities: int) -> str:
     groups = 1 if learning.together else modalities
     return f"{groups * (learning.token_steps + learning.model_steps)} steps"
@@ -246,6 +260,8 @@ def _steps(learning: Learning, modalities: int) -> str:
 def _tell_done(plan: Plan, done: Done, seconds: float) -> None:
     for name, value in done.measured.items():
         tell(f"{name.replace('_', ' ')}: {value:.3g}")
+    if done.measured.get("edited_share") == 0:
+        tell(f"note: {NOWHERE}; say more of what the photo shows (--source), or where it may change (--region)")
     if done.search is not None:
         best = done.search.best
         if not done.search.decided:

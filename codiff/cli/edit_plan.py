@@ -68,6 +68,7 @@ class Wanted:
         learning: how imagic learns where that file is not there; None where it does not learn.
         start: what imagic samples from.
         count, seed: of the images.
+        judges: names those who find the strength; empty where it is given, or the model's own do.
     """
 
     framed: Framed
@@ -82,6 +83,7 @@ class Wanted:
     start: str
     count: int
     seed: int
+    judges: str = ""
 
     @property
     def kind(self) -> Editor:
@@ -197,6 +199,7 @@ def make_plan(pipe: CollaborativePipeline, wanted: Wanted, settings: Settings, o
         InputError: the photo, a condition, the region or the learned edit is wrong, or a file of somebody else stands
             at one of the names.
     """
+    pipe.note_guidance(settings.guidance, composition_of(pipe, settings.composition, wanted.request))
     photo = read_photo(pipe, wanted.framed.crop)
     inputs = read_conditions(pipe, wanted.request)
     source = read_conditions(pipe, Request(dict(wanted.source.values), 0))
@@ -213,8 +216,8 @@ def make_plan(pipe: CollaborativePipeline, wanted: Wanted, settings: Settings, o
     learned = _learned_file(pipe, wanted, read, out)
     how = {
         "editor": wanted.editor,
-        "strengths": None if wanted.strengths is None else dict(wanted.strengths),
-        "learned": None if learned is None else [learned.name, wanted.start],
+        "strengths": wanted.judges if wanted.strengths is None else dict(wanted.strengths),
+        "learned": None if learned is None else [learned.name, _settings_of(learned, wanted.learning), wanted.start],
     }
     digest = _hash([asdict(settings), read, how])
     seeds, figures = range(wanted.seed, wanted.seed + wanted.count), ["photo"] if wanted.framed.is_part else []
@@ -242,6 +245,11 @@ def _learned_file(pipe: CollaborativePipeline, wanted: Wanted, read: Mapping[str
     if wanted.learning is None or path.exists():
         Learned.load(path).check(pipe, read["photo"], wanted.target.values)
     return path
+
+
+def _settings_of(learned: Path, learning: Learning | None) -> dict[str, Any]:
+    """How a photo was learned, or will be."""
+    return (Learned.load(learned).settings if learning is None else learning).to_json()
 
 
 def _hash(value: Any) -> str:

@@ -8,7 +8,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from PIL import Image
 
 from codiff.credentials.identity import Identity
 from codiff.errors import InputError
@@ -58,12 +60,13 @@ def signed(png: bytes, record: Mapping[str, Any], identity: Identity, *, version
     c2pa = _c2pa()
     kind = "compositeWithTrainedAlgorithmicMedia" if edited else "trainedAlgorithmicMedia"
     agent = {"name": "codiff", "version": version}
-    action = {"action": "c2pa.created", "digitalSourceType": f"{_SOURCE}{kind}", "softwareAgent": agent}
+    done = ["c2pa.created", "c2pa.edited"] if edited else ["c2pa.created"]
+    actions = [{"action": name, "digitalSourceType": f"{_SOURCE}{kind}", "softwareAgent": agent} for name in done]
     manifest = {
         "claim_generator_info": [agent],
         "format": "image/png",
         "assertions": [
-            {"label": "c2pa.actions", "data": {"actions": [action]}},
+            {"label": "c2pa.actions", "data": {"actions": actions}},
             {"label": RECORD, "data": _short(record)},
         ],
     }
@@ -86,7 +89,7 @@ def read_origin(path: str | Path) -> Origin | None:
     c2pa = _c2pa()
     try:
         with Path(path).open("rb") as file:
-            told = json.loads(c2pa.Reader("image/png", file).json())
+            told = json.loads(c2pa.Reader(_kind_of(file), file).json())
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     except c2pa.C2paError:
@@ -103,6 +106,17 @@ def read_origin(path: str | Path) -> Origin | None:
         edited=any(source.endswith("/compositeWithTrainedAlgorithmicMedia") for source in sources),
         record=assertions.get(RECORD, {}),
     )
+
+
+def _kind_of(file: BinaryIO) -> str:
+    """MIME type of a picture by its content; PNG where it is none."""
+    try:
+        with Image.open(file) as picture:
+            return Image.MIME.get(picture.format or "", "image/png")
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return "image/png"
+    finally:
+        file.seek(0)
 
 
 def _short(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from codiff.editing.photo import picture_side
 from codiff.editing.region import grown, on_latents, pasted, read_region
 from codiff.editing.schedule import ddim, noised
 from codiff.editing.session import Session, check_share
-from codiff.errors import InputError
+from codiff.errors import InputError, InputNotice
 from codiff.image_files import ImageSource
 from codiff.pipeline import CollaborativePipeline, Generators
 from codiff.sampling import Step
@@ -27,6 +28,7 @@ STRENGTH, THRESHOLD, DRAWS = 0.8, 0.5, 10
 _NOISED = 0.5  # of the schedule, where noise estimates are compared
 _OUTLIERS = 2.0  # times the mean: larger disagreements count no more
 _GROWN = 0.06  # of the side: the disagreement is strongest inside what changes, and in spots
+NOWHERE = "source and target disagree nowhere, so nothing was edited"
 
 
 def diffedit(
@@ -70,6 +72,8 @@ def diffedit(
     tokens = None if source is None else session.encoded(source)
     where = _found(session, tokens, draws, threshold) if given is None else for_batch(given, session.batch)
     where = where.to(session.photo.latents.device)
+    if not where.any():
+        warnings.warn(NOWHERE, InputNotice, stacklevel=2)
     inside = on_latents(where, session.photo.latents.shape)
     inversion = Inversion(session, tokens, strength, refinements=refinements, on_step=on_step)
 

@@ -53,6 +53,14 @@ class Editor:
         """Whether it learns the photo before it edits."""
         return "learned" in self.takes
 
+    def draws(self, *, region: bool) -> bool:
+        """Whether images of different seeds differ: who retraces a path draws only to find a region.
+
+        Args:
+            region: whether one is given.
+        """
+        return not self.inverts or ("region" in self.takes and not region)
+
 
 EDITORS: dict[str, Editor] = {
     "imagic": Editor(

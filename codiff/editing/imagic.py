@@ -70,8 +70,10 @@ def imagic(
     if learned is not None and learning is not None:
         raise InputError("give either how to learn or what was learned: a learned edit knows its settings")
     session = Session(pipe, image, conditions, sampling, generator, latents)
-    learner = _learned(session, _begun(session, learning, learned), save_to, on_learning)
-    composition, known = over(session.composition(), learner.merged()), learner.learned
+    known = _begun(session, learning, learned)
+    there = known.finished and learned is not None and learned == save_to
+    learner = _learned(session, known, None if there else save_to, on_learning)
+    composition = over(session.composition(), learner.merged())
     optimised = session.expanded(_on_device({m: known.tokens[m] for m in session.target}, session.photo.latents))
     begin = session.noise()
     if start == INVERSION:

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 import codiff
 from codiff.editing.learning import Learning
@@ -23,6 +24,7 @@ from codiff.pipeline import CollaborativePipeline
 _KEY = "codiff"
 _FORMAT = 1
 _PARTS = ("tokens", "weights", "optimizer")
+_DIGESTS: WeakKeyDictionary[nn.Module, tuple[tuple[tuple[int, int], ...] | None, str]] = WeakKeyDictionary()
 
 
 @dataclass
@@ -144,9 +146,21 @@ class Learned:
 
 def model_digest(pipe: CollaborativePipeline, modalities: Iterable[str]) -> str:
     """SHA-256 of the weights that an edit rests on: these modalities' collaborators and the autoencoder."""
+    parts = (*(pipe.collaborators[modality] for modality in sorted(modalities)), pipe.vae)
+    return hashlib.sha256(" ".join(map(_part_digest, parts)).encode()).hexdigest()
+
+
+def _part_digest(part: nn.Module) -> str:
+    """SHA-256 of a module's weights, which is kept as long as they are the same tensors and nobody writes into them."""
+    state = sorted(part.state_dict().items())
+    tracked = not any(value.is_inference() for _, value in state)
+    version = tuple((value.data_ptr(), value._version) for _, value in state) if tracked else None
+    known = _DIGESTS.get(part)
+    if known is not None and version is not None and known[0] == version:
+        return known[1]
     digest = hashlib.sha256()
-    for part in (*(pipe.collaborators[modality] for modality in sorted(modalities)), pipe.vae):
-        for name, value in sorted(part.state_dict().items()):
-            digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    for name, value in state:
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    _DIGESTS[part] = (version, digest.hexdigest())
     return digest.hexdigest()

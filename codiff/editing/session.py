@@ -46,6 +46,7 @@ class Session:
     ) -> None:
         check_modalities(conditions, pipe.collaborators)
         self.pipe, self.sampling = pipe, sampling
+        pipe.note_guidance(sampling.guidance_scale, self.composition(), stacklevel=4)
         self.scheduler = pipe.scheduler_for(sampling.num_inference_steps)
         photo = read_photo(pipe, image)
         tokens = pipe.encode_conditions(conditions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from codiff.errors import InputError
+from codiff.errors import InputError, InputNotice
 from codiff.photos.aligning import EYES, Alignment, cut_labels, cut_out
 from codiff.photos.finding import FoundFace, Place, check_eyes, choose_face, find_faces
 from codiff.photos.own_photo import OwnPhoto
 from codiff.photos.pasting import paste_back
 
+_BLURRED = 2.0  # pixels of the photo for one of the model from which on it is told
 _ALIGNED = 0.03  # of the side: eyes so near to where models know them need no alignment
 
 
@@ -95,8 +97,10 @@ def frame_whole(photo: OwnPhoto, side: int) -> Framed:
         raise InputError(f"photo: {width} x {height} pixels, but an aligned picture of one face is square; crop it")
     if width <= side:
         return Framed(photo.picture, aligned=True)
+    alignment = Alignment.whole(width)
+    _note_blur(alignment, side)
     crop = photo.picture.resize((side, side), Image.Resampling.LANCZOS)
-    return Framed(crop, photo, Alignment.whole(width), aligned=True)
+    return Framed(crop, photo, alignment, aligned=True)
 
 
 def frame_eyes(photo: OwnPhoto, side: int, places: Sequence[Place]) -> Framed:
@@ -148,4 +152,14 @@ def _is_aligned(face: FoundFace, side: int) -> bool:
 
 
 def _cut(photo: OwnPhoto, side: int, alignment: Alignment, eyes_seen: bool = True) -> Framed:
-    return Framed(cut_out(photo.picture, alignment, side), photo, alignment, eyes_seen)
+    crop = cut_out(photo.picture, alignment, side)
+    _note_blur(alignment, side)
+    return Framed(crop, photo, alignment, eyes_seen)
+
+
+def _note_blur(alignment: Alignment, side: int) -> None:
+    if alignment.side > _BLURRED * side:
+        told = (
+            f"the face is {alignment.side:.0f} pixels wide here and the model draws {side}: what is edited gets softer"
+        )
+        warnings.warn(told, InputNotice, stacklevel=4)

@@ -39,13 +39,15 @@ class OwnPhoto:
         """The photo with the pixels of an edited sRGB picture of its size where the mode-L picture `where` is not 0.
 
         The others are those of the file, to the bit, and its profile goes on with them, where the file holds 8-bit
-        RGB; other kinds become sRGB. Nothing else of the file's metadata is kept: it may tell where and by whom a
-        photo was taken.
+        RGB, with or without an alpha channel that hides nothing and is left out; other kinds become sRGB. Nothing else
+        of the file's metadata is kept: it may tell where and by whom a photo was taken.
         """
-        own = self.stored.mode == "RGB"
+        own = self.stored.mode == "RGB" or (
+            self.stored.mode == "RGBA" and self.stored.getchannel("A").getextrema() == (255, 255)
+        )
         if own and self.profile is not None:
             edited = _from_srgb(edited, self.profile) or edited
-        base = self.stored if own else self.picture
+        base = self.stored.convert("RGB") if own else self.picture
         pixels = np.where(np.asarray(where)[..., None] > 0, np.asarray(edited.convert("RGB")), np.asarray(base))
         result = Image.fromarray(pixels.astype(np.uint8))
         if own and self.profile is not None:

@@ -1,8 +1,10 @@
 import io
+import json
 import stat
 import sys
 from pathlib import Path
 
+import c2pa
 import numpy as np
 import pytest
 from PIL import Image
@@ -43,6 +45,10 @@ def test_what_was_signed_is_read(edited: bool, identity: Identity, tmp_path: Pat
     assert (origin.intact, origin.trusted, origin.edited) == (True, False, edited)
     assert origin.signer == "codiff"
     assert origin.record == RECORD
+    told = json.loads(c2pa.Reader("image/png", io.BytesIO(path.read_bytes())).json())
+    assertions = {each["label"]: each["data"] for each in told["manifests"][told["active_manifest"]]["assertions"]}
+    actions = next(data["actions"] for label, data in assertions.items() if label.startswith("c2pa.actions"))
+    assert [each["action"] for each in actions] == ["c2pa.created", "c2pa.edited"][: 1 + edited]
     assert np.array_equal(np.asarray(Image.open(path)), np.asarray(Image.open(io.BytesIO(png()))))
 
 

@@ -17,10 +17,12 @@ from safetensors.torch import load_file, save_file
 from codiff import CollaborativePipeline, InputError, generators
 from codiff.composition import rule
 from codiff.editing import Edit, Learned, Learning, Sampling, imagic, learning_for
+from codiff.editing.learned import model_digest
 from codiff.editing.learner import Learner
 from codiff.editing.learning import PUBLISHED
 from codiff.editing.photo import encode
 from codiff.editing.tuning import Tuned, twin
+from codiff.errors import InputNotice
 from codiff.pixels import from_uint8
 
 NOTHING = replace(QUICK, token_steps=0, model_steps=0)
@@ -65,6 +67,38 @@ def test_saved_and_reused(learning: Learning, tmp_path: Path) -> None:
     assert len(other.images) == 2
     retargeted = imagic(pipeline(), picture(), {"text": "a young woman"}, learned=path, sampling=FEW)
     assert torch.isfinite(retargeted.latents).all()
+
+
+def test_what_was_learned_to_the_end_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "edit.safetensors"
+    edited(learning=NOTHING, save_to=path)
+    written = path.stat().st_ino
+    edited(learned=path, save_to=path)
+    assert path.stat().st_ino == written
+    edited(learned=path, save_to=tmp_path / "copy.safetensors")
+    assert (tmp_path / "copy.safetensors").read_bytes() == path.read_bytes()
+
+
+def test_digests_follow_every_change_of_the_weights() -> None:
+    pipe = new_pipeline()
+    first = model_digest(pipe, ["mask"])
+    assert model_digest(pipe, ["mask"]) == first
+    assert model_digest(new_pipeline(), ["mask"]) == first
+    weights = next(pipe.collaborators["mask"].parameters())
+    with torch.no_grad():
+        weights.add_(1e-3)
+    changed = model_digest(pipe, ["mask"])
+    assert changed != first
+    weights.data = weights.data - 1e-3
+    assert model_digest(pipe, ["mask"]) != changed
+    assert model_digest(pipe, ["text"]) != first
+
+
+def test_a_model_without_condition_dropout_is_told_of_guidance() -> None:
+    pipe = new_pipeline()
+    pipe.register_to_config(condition_dropout=False)
+    with pytest.warns(InputNotice, match="trained without condition dropout"):
+        imagic(pipe, picture(), target(), learning=NOTHING, sampling=Sampling(2, guidance_scale=2.0))
 
 
 def test_lora_is_small_and_full_is_whole() -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from codiff.data.faces import ProceduralFaces
-from codiff.errors import InputError
+from codiff.errors import InputError, InputNotice
 from codiff.photos.aligning import EYES
 from codiff.photos.finding import FoundFace
 from codiff.photos.framing import FaceChoiceError, frame_eyes, frame_face, frame_whole
@@ -81,18 +81,25 @@ def test_where_no_face_is_found_only_pictures_of_the_models_size_are_taken(monke
 
 
 def test_an_aligned_picture_with_more_pixels_is_changed_within_them() -> None:
-    large = photo(160, 160)
+    large = photo(120, 120)
     framed = frame_whole(large, SIDE)
     assert framed.crop.size == (SIDE, SIDE)
     whole = np.asarray(large.picture)
     assert np.array_equal(np.asarray(framed.crop), np.asarray(large.picture.resize((SIDE, SIDE), LANCZOS)))
     inverted = Image.fromarray(255 - np.asarray(framed.crop))
     changed = (np.asarray(framed.put_back(inverted, None)) != whole).any(axis=2)
-    assert changed[30:130, 30:130].mean() > 0.9
+    assert changed[20:100, 20:100].mean() > 0.9
     assert not changed[0].any()
     assert frame_whole(photo(40, 40), SIDE).crop.size == (40, 40)
     with pytest.raises(InputError, match="240 x 160 pixels, but an aligned picture of one face is square"):
         frame_whole(photo(), SIDE)
+
+
+def test_faces_of_many_more_pixels_than_the_model_draws_are_told() -> None:
+    with pytest.warns(InputNotice, match="the face is 128 pixels wide here and the model draws 60"):
+        frame_eyes(photo(), 60, eyes())
+    with pytest.warns(InputNotice, match="the face is 160 pixels wide here"):
+        frame_whole(photo(160, 160), 60)
 
 
 def test_which_face_must_be_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,15 @@ def test_photos_are_upright_and_tell_nothing_else(tmp_path: Path) -> None:
     assert not Image.open(out).getexif()
 
 
+def test_an_alpha_channel_that_hides_nothing_changes_nothing(tmp_path: Path) -> None:
+    profile = other_profile()
+    path = saved(Image.fromarray(pixels()).convert("RGBA"), tmp_path / "a.png", icc_profile=profile)
+    result = OwnPhoto.open(path).changed(Image.new("RGB", (32, 24), (1, 2, 3)), where())
+    assert result.mode == "RGB"
+    assert result.info["icc_profile"] == profile
+    assert np.array_equal(np.asarray(result)[:, 16:], pixels()[:, 16:])
+
+
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
 def test_other_kinds_become_srgb(mode: str, tmp_path: Path) -> None:
     path = tmp_path / "a.tiff"
