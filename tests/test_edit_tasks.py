@@ -50,13 +50,16 @@ def invented(own: tuple[float, float], slope: float, count: int = 40) -> list[Me
 
 
 def test_equal_identity_is_read_off_the_means_curve() -> None:
-    difference = at_equal_identity(invented((0.5, 8.0), slope=0.05), "mask")
+    difference, beyond = at_equal_identity(invented((0.5, 8.0), slope=0.05), "mask")
+    assert beyond == 0
     assert difference.mean == pytest.approx(0.5 - 0.05 * 8.0)
     assert difference.low == pytest.approx(difference.high) == pytest.approx(difference.mean)
 
 
 def test_beyond_the_curve_its_end_is_taken() -> None:
-    assert at_equal_identity(invented((0.5, 99.0), slope=0.05), "caption").mean == pytest.approx(0.5 - 0.05 * 12.5)
+    difference, beyond = at_equal_identity(invented((0.5, 99.0), slope=0.05), "caption")
+    assert difference.mean == pytest.approx(0.5 - 0.05 * 15.0)
+    assert beyond == 1
 
 
 def test_claims_compare_what_each_alone_was_not_told() -> None:
