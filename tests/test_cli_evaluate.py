@@ -84,6 +84,8 @@ def test_pictures_of_other_software_are_measured(run: Command, model: Path, fold
     [
         (("--protocol", "demo"), ("unknown protocol 'demo'", "demo-3000")),
         (("--faces", "3001"), ("demo-3000 has 3000 conditions; take 8 to 3000 of them",)),
+        (("--methods", ","), ("no method is named; this model has mask-alone",)),
+        (("--steps", "2000"), ("2000",)),
         (("--methods", "median"), ("unknown method 'median'", "mask-alone")),
         (("--methods", "additive"), ("'additive' cannot be measured", "use collaborative")),
         (("--dtype", "float16"), ("unknown dtype 'float16'; known: float32, bfloat16",)),
@@ -122,10 +124,42 @@ def test_wrong_pictures_are_refused(run: Command, model: Path, folders: Path) ->
     refused(run(*measure, "--captions", "captions.json"), "7 of 8 pictures have no caption")
     (folders / "captions.json").write_text("[1]")
     refused(run(*measure, "--captions", "captions.json"), "captions.json holds no captions as they are expected")
+    everyone = {f"face-{number}.png": {"beard": "none"} for number in range(COUNT)}
+    (folders / "labels.json").write_text(json.dumps({**everyone, "face-5.png": {"beard": "blue"}}))
+    refused(run(*measure, "--labels", "labels.json"), "beard 'blue' is unknown to the classifier")
+    (folders / "labels.json").write_text(json.dumps({name: {"shoes": "none"} for name in everyone}))
+    refused(run(*measure, "--labels", "labels.json"), "the classifier does not know 'shoes'")
     (folders / "labels.json").write_text('{"face-0.png": {"beard": 1}}')
     refused(run(*measure, "--labels", "labels.json"), "must have the classes of beard as words")
     (folders / "images" / "face-0.png").write_bytes(b"nothing")
     refused(run(*measure), "face-0.png", "not a readable image")
+    assert not list((folders / "report").glob("report.*"))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--methods", "mean"), ("--faces", "8"), ("--steps", "2"), ("--data", ".")]
+)
+def test_options_of_models_are_refused_with_pictures(
+    run: Command, model: Path, folders: Path, option: str, value: str
+) -> None:
+    told = run("evaluate", "--model", model, "--images", folders / "images", option, value)
+    refused(told, f"{option} belongs to a model that is measured")
+
+
+def test_pictures_of_several_or_odd_sizes_are_refused(run: Command, model: Path, folders: Path) -> None:
+    measure = ("evaluate", "--model", model, "--images", "images", "--batch", "4")
+    picture = Image.open(folders / "images" / "face-7.png").resize((2 * SIZE, 2 * SIZE))
+    (folders / "reference").mkdir()
+    for number in range(COUNT):
+        path = folders / "images" / f"face-{number}.png"
+        (folders / "reference" / path.name).write_bytes(path.read_bytes())
+    picture.save(folders / "reference" / "face-7.png")
+    refused(run(*measure, "--reference", "reference"), "pictures", "one size")
+    picture.save(folders / "images" / "face-7.png")
+    refused(run(*measure), "face-7 and face-0 have 64 x 64, 32 x 32 pixels")
+    for number in range(COUNT):
+        Image.new("RGB", (33, 33)).save(folders / "images" / f"face-{number}.png")
+    refused(run(*measure), "33 x 33 pixels", "multiples of 8")
     assert not list((folders / "report").glob("report.*"))
 
 

@@ -82,7 +82,10 @@ def evaluate(
     weights = face_parser, inception, clip
     material = {"reference": reference, "masks": masks, "captions": captions, "labels": labels}
     if images is not None:
-        tell(f"wrote {_of_images(images, material, find_model(model), weights, out, batch)}")
+        _refuse({"methods": methods, "faces": faces, "steps": steps, "data": data})
+        judges = _judges_of_images(find_model(model), weights, device)
+        folders = _library("folders").Folders(images, **material)
+        tell(f"wrote {_library('external').evaluate_images(folders, judges, out, batch)}")
         return
     given = [f"--{name}" for name, value in material.items() if value is not None]
     if given:
@@ -130,15 +133,20 @@ def _of_model(
         processes.destroy_process_group()
 
 
-def _of_images(
-    images: Path, material: dict[str, Path | None], model: Path, weights: _Weights, out: Path, batch: int
-) -> Path:
-    """The report of a folder of pictures, judged by the given weights, or by the model's own judges without any."""
+def _refuse(options: dict[str, object]) -> None:
+    """Raises:
+    InputError: one of them is given.
+    """
+    given = [f"--{name}" for name, value in options.items() if value is not None]
+    if given:
+        raise InputError(f"{', '.join(given)} belongs to a model that is measured; --images measures pictures")
+
+
+def _judges_of_images(model: Path, weights: _Weights, device: str | None) -> Any:
+    """The judges of the given weights, or the model's own without any."""
     judging = _library("judges")
     judges = judging.photograph_judges(*weights) if any(weights) else judging.Judges.shipped(model)
-    folders = _library("folders").Folders(images, **material)
-    report: Path = _library("external").evaluate_images(folders, judges, out, batch)
-    return report
+    return judges.to(open_device(device))
 
 
 def _names(given: str | None) -> list[str] | None:

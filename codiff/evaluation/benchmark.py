@@ -129,6 +129,7 @@ class Benchmark:
             "eta": self.generator.taken_eta,
             "scheduler": type(pipe.scheduler).__name__,
             "dtype": str(pipe.collaborators.dtype).removeprefix("torch."),
+            "judges": self.judges.digest,
             "features": extractor and extractor.digest,
             "batch": self.batch,
             "tuning": {**asdict(self.tuning), "scales": list(self.tuning.scales)},

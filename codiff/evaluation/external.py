@@ -34,7 +34,9 @@ def evaluate_images(folders: Folders, judges: Judges, out: Path, batch: int = 16
     cases = FolderCases(folders)
     if len(cases) < LEAST:
         raise InputError(f"{folders.images} holds {len(cases)} pictures; at least {LEAST} are needed for intervals")
+    first = cases.pictures(range(1))[0].shape
     for item in tracked(range(len(cases)), "opening pictures"):
+        cases.check_size(item, first)
         judges.check([cases[item]])
     with sole_writer(out):
         reference = _reference(folders, judges, cases, batch)
@@ -82,7 +84,10 @@ def _reference(folders: Folders, judges: Judges, cases: FolderCases, batch: int)
         )
     parts = []
     for start in tracked(range(0, pictures.count, batch), "reference pictures"):
-        images = from_uint8(pictures.read(range(start, min(start + batch, pictures.count))))
+        read = pictures.read(range(start, min(start + batch, pictures.count)))
+        if read.shape[1:] != theirs:
+            raise InputError(f"{folders.reference}: reference pictures must have one size, but they have several")
+        images = from_uint8(read)
         parts.append(extractor.network(images.to(judges.device)).float().cpu())
     return Reference(extractor, torch.cat(parts))
 

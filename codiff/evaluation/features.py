@@ -39,7 +39,7 @@ class FeatureExtractor:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the network's kind and weights: other weights, other features."""
-        return _digest(f"{type(self.network).__name__} {self.frechet}", self.network.state_dict())
+        return digest_of(f"{type(self.network).__name__} {self.frechet}", self.network.state_dict())
 
 
 class ParserFeatures(nn.Module):
@@ -100,7 +100,7 @@ def extract_features(
     if features is None:
         features = _computed(extractor, pictures, batch)
         with written_aside(path) as temporary:
-            save_file({_KEY: features}, temporary, metadata={_CHECKSUM: _digest(_KEY, {_KEY: features})})
+            save_file({_KEY: features}, temporary, metadata={_CHECKSUM: digest_of(_KEY, {_KEY: features})})
     return features
 
 
@@ -119,13 +119,13 @@ def _remembered(path: Path) -> Tensor | None:
     try:
         with safe_open(path, framework="pt") as file:
             features: Tensor = file.get_tensor(_KEY)
-            intact = (file.metadata() or {}).get(_CHECKSUM) == _digest(_KEY, {_KEY: features})
+            intact = (file.metadata() or {}).get(_CHECKSUM) == digest_of(_KEY, {_KEY: features})
     except (OSError, SafetensorError):
         return None
     return features if intact else None
 
 
-def _digest(what: str, tensors: Mapping[str, Tensor]) -> str:
+def digest_of(what: str, tensors: Mapping[str, Tensor]) -> str:
     found = hashlib.sha256(what.encode())
     for name, value in tensors.items():
         found.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())

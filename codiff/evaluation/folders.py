@@ -16,6 +16,7 @@ from codiff.modalities.mask import read_labels, resize_labels
 
 _MASK_SUFFIXES = (*PICTURE_SUFFIXES, ".pt")
 _SHOWN = 3
+_LEAST_SIDE, _MULTIPLE = 16, 8  # pixels, of networks that halve their input
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,19 @@ class FolderCases(Sequence[Case]):
         """A picture that is measured, (h, w, 3)."""
         return _opened(self.paths[self.names[item]], square=bool(self.masks))
 
+    def check_size(self, item: int, shape: tuple[int, ...]) -> None:
+        """Raises:
+        InputError: a picture has another size than the first, or one that no judge reads.
+        """
+        picture, name = self.picture(item), self.names[item]
+        if picture.shape != shape:
+            raise InputError(_sizes(name, picture, self.names[0], shape))
+        if min(picture.shape[:2]) < _LEAST_SIDE or any(side % _MULTIPLE for side in picture.shape[:2]):
+            raise InputError(
+                f"{name} has {picture.shape[1]} x {picture.shape[0]} pixels, but judges read sides of {_LEAST_SIDE} "
+                f"or more that are multiples of {_MULTIPLE}; resize the pictures, and the reference alike"
+            )
+
     def pictures(self, items: range) -> Picture:
         """Those of a range, (n, h, w, 3).
 
@@ -111,8 +125,10 @@ def _opened(path: Path, *, square: bool) -> Picture:
 def _stacked(pictures: Sequence[Picture], names: Sequence[str]) -> Picture:
     for picture, name in zip(pictures, names, strict=True):
         if picture.shape != pictures[0].shape:
-            sizes = f"{picture.shape[1]} x {picture.shape[0]}, {pictures[0].shape[1]} x {pictures[0].shape[0]}"
-            raise InputError(
-                f"pictures of one folder must have one size, but {name} and {names[0]} have {sizes} pixels"
-            )
+            raise InputError(_sizes(name, picture, names[0], pictures[0].shape))
     return np.stack(pictures)
+
+
+def _sizes(name: str, picture: Picture, other: str, shape: tuple[int, ...]) -> str:
+    sizes = f"{picture.shape[1]} x {picture.shape[0]}, {shape[1]} x {shape[0]}"
+    return f"pictures of one folder must have one size, but {name} and {other} have {sizes} pixels"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +12,10 @@ import torch
 from torch import Tensor
 
 from codiff.errors import InputError
-from codiff.evaluation.attribute_accuracy import attribute_accuracy
+from codiff.evaluation.attribute_accuracy import attribute_accuracy, check_attributes
 from codiff.evaluation.benchmark_data import Case
 from codiff.evaluation.clip_score import Clip, clip_score
-from codiff.evaluation.features import FeatureExtractor, inception_features, parser_features
+from codiff.evaluation.features import FeatureExtractor, digest_of, inception_features, parser_features
 from codiff.evaluation.inputs import Parser, check_images, check_masks, check_parser
 from codiff.evaluation.mask_iou import mask_overlaps
 from codiff.evaluation.protocols import Protocol
@@ -65,6 +66,17 @@ class Judges:
             raise InputError(f"the judges in {folder} cannot be read: {reason}") from error
         return cls(parser, classifier, None, parser_features(parser))
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all networks but the extractor, which has its own."""
+        networks = {"parser": self.parser, "classifier": self.classifier, "clip": self.clip and self.clip.model}
+        parts = [
+            digest_of(name, network.state_dict())
+            for name, network in networks.items()
+            if isinstance(network, torch.nn.Module)
+        ]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
     def to(self, device: str | torch.device) -> Judges:
         """The same judges, working on a device."""
         networks = (self.parser, self.classifier, self.clip and self.clip.model)
@@ -77,8 +89,10 @@ class Judges:
         """Refuse cases that cannot be judged, before any picture is made.
 
         Raises:
-            InputError: a parser of other classes than the masks, unknown attributes, or empty captions.
+            InputError: a parser of other classes than the masks, unknown attributes or classes, or empty captions.
         """
+        if self.classifier is not None:
+            check_attributes(self.classifier, [case.labels for case in cases])
         if self.parser is not None and any(case.mask is not None for case in cases):
             check_parser(self.parser)
             for case in cases:

@@ -82,6 +82,8 @@ def methods_of(
     if len(modalities) > 1:
         names = ["mean", WEIGHTED, *(name for name in RULES if name != "mean")]
         known |= {name: Method(name, name, modalities) for name in names}
+    if wanted is not None and not wanted:
+        raise InputError(f"no method is named; this model has {', '.join(known)}")
     for name in wanted or ():
         if name not in known:
             raise InputError(f"unknown method {name!r}; this model has {', '.join(known)}")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+import codiff
 from codiff.evaluation import methods as method_records
 from codiff.evaluation import report_figures as figures
 from codiff.evaluation import tuning as tuning_records
@@ -103,7 +106,10 @@ def _verdicts(evaluation: Evaluation) -> Section | None:
     if not evaluation.verdicts:
         return None
     rows = [[verdict.claim, verdict.told, verdict.why] for verdict in evaluation.verdicts]
-    note = "By the 95% interval of the paired difference; undecided where it includes 0."
+    note = (
+        "By the 95% intervals of paired differences, each by itself: to beat, an interval above 0, undecided where it "
+        "includes 0; to be no worse, no interval on the worse side; to lose, an interval in any one metric."
+    )
     return Section("What the numbers say", tables=[Table(["claim", "verdict", "numbers"], rows, note, worded=True)])
 
 
@@ -151,21 +157,25 @@ def _pictures(evaluation: Evaluation, folder: Path, looks: Looks) -> Section:
 def _influences(evaluation: Evaluation, folder: Path) -> Section | None:
     if not evaluation.influences:
         return None
-    name = evaluation.lead if evaluation.lead in evaluation.influences else next(iter(evaluation.influences))
-    found, home = evaluation.influences[name], folder / "figures"
+    home = folder / "figures"
     section = Section("Influences")
-    section.tables.append(_claims(name, found))
-    pictures = {"influence-maps": (figures.influence_maps(found), f"{name}: influence averaged over all pictures.")}
     curves = figures.influence_curves(evaluation.influences)
-    section.pictures += [
-        Picture(figures.save(figure, home / f"{file}.png"), caption) for file, (figure, caption) in pictures.items()
-    ]
     section.pictures.append(Picture(figures.save(curves, home / "influence-curves.png"), "Mean influence by timestep."))
+    learned = [name for name in (evaluation.lead, *evaluation.differences) if name in evaluation.influences]
+    for name in dict.fromkeys(learned or evaluation.influences):
+        _tell_influences(section, name, evaluation.influences[name], home)
+    return section
+
+
+def _tell_influences(section: Section, name: str, found: Influences, home: Path) -> None:
+    """Of one rule: the paper's claims, the mean maps, and the classes of the mask."""
+    section.tables.append(_claims(name, found))
+    maps = figures.save(figures.influence_maps(found), home / f"influence-maps-{name}.png")
+    section.pictures.append(Picture(maps, f"{name}: influence averaged over all pictures."))
     if found.classes is not None:
-        path = figures.save(figures.influence_classes(found), home / "influence-classes.png")
+        path = figures.save(figures.influence_classes(found), home / f"influence-classes-{name}.png")
         section.pictures.append(Picture(path, f"{name}: mean influence on the pixels of each class of the mask."))
         section.tables.append(_class_table(name, found))
-    return section
 
 
 def _claims(name: str, found: Influences) -> Table:
@@ -280,7 +290,8 @@ def _tuning(evaluation: Evaluation, folder: Path) -> Section | None:
         return None
     section = Section("How guidance and weights were chosen")
     if any(each.reached for candidates in tuned.candidates.values() for each in candidates):
-        section.words.append(f"By mask accuracy plus caption accuracy on {evaluation.tuned_on}.")
+        told = METRICS["sum"].title if any(metric.name == "caption" for metric in evaluation.metrics) else "mask + CLIP"
+        section.words.append(f"By {told} on {evaluation.tuned_on}.")
         rows = [
             [method.name, method.described(), "largest of those tried" if tuned.at_edge(method) else ""]
             for method in evaluation.methods
@@ -321,6 +332,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "title": evaluation.title,
         "settings": evaluation.settings,
+        "made_with": made_with(),
         "lead": evaluation.lead,
         "methods": {method.name: method_records.as_json(method) for method in evaluation.methods},
         "left_out": evaluation.left_out,
@@ -346,6 +358,11 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
+def made_with() -> dict[str, str]:
+    """Software and machine that a report was written by."""
+    return {"codiff": codiff.__version__, "torch": torch.__version__, "machine": platform.machine()}
+
+
 def _plain(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
     return {name: asdict(estimate) for name, estimate in estimates.items()}
 
@@ -357,6 +374,7 @@ def _influence_json(found: Influences) -> dict[str, Any]:
         "timesteps": list(found.timesteps),
         "mean": found.steps.tolist(),
         "early_minus_late": _plain(found.early_minus_late),
+        "classes": None if found.classes is None else found.classes.tolist(),
         "contrasts": {region: _plain(row) for region, row in found.contrasts.items()},
         "claims": {words: {**asdict(estimate), "verdict": verdict} for words, (estimate, verdict) in claims.items()},
     }

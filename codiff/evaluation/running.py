@@ -57,6 +57,7 @@ def open_benchmark(
         InputError: data, judges, methods and model do not fit together.
     """
     protocol, tuning = request.protocol, request.tuning
+    pipe.scheduler_for(protocol.steps)  # refuses more steps than it has
     if not pipe.config.condition_dropout:
         tuning = tuning.without_guidance()
     data = open_data(protocol, pipe.vae.config.sample_size, tuning.cases, request.data)
