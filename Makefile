@@ -20,10 +20,12 @@ demo: setup
 
 # Tests of pages need a browser; without one they are skipped. It is installed where that is allowed without asking.
 browser:
-	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		(apt-get update -qq && apt-get install -y -qq chromium) >/dev/null || echo "Chromium could not be installed"; \
-	else echo "tests of pages are skipped without Chromium: apt-get install chromium"; fi
+	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+		command -v $$name >/dev/null && exit 0; \
+	done; \
+	if [ "$$(id -u)" = 0 ]; then apt="apt-get"; else apt="sudo -n apt-get"; fi; \
+	(command -v apt-get && $$apt update -qq && $$apt install -y -qq chromium) >/dev/null 2>&1 \
+		|| echo "tests of pages are skipped without Chromium: apt-get install chromium"
 
 lint: setup
 	$(BIN)/ruff check .

@@ -20,6 +20,7 @@ from codiff.web.environment import prepare
 from codiff.web.listening import listen
 from codiff.web.storage import Storage
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 DESK, PHONE = (1600, 1000), (360, 780)
 PATIENCE = 300_000  # milliseconds
 LEVELS = 64
@@ -56,7 +57,7 @@ def browser() -> Iterator[Any]:
     """
     from playwright.sync_api import sync_playwright
 
-    chromium = shutil.which("chromium")
+    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
     if chromium is None:
         raise InputError("Chromium is not installed: apt-get install chromium")
     with sync_playwright() as playwright:

@@ -83,7 +83,8 @@ class Endpoints:
         """
         try:
             checked = self._engine.check(made())
-            with closing(self._engine.draw(checked, self._storage.session(request.session_hash))) as events:
+            session = self._storage.session(request.session_hash)
+            with closing(self._engine.draw(checked, session, previews=False)) as events:
                 for event in events:
                     yield _told(event)
         except FieldError as error:

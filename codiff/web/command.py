@@ -19,7 +19,8 @@ from codiff.web.limits import Limits
 from codiff.web.listening import is_local, listen
 
 PORT = 7860
-_LONGEST = 7 * 24 * 60.0  # minutes
+_SHORTEST = Limits.run_seconds / 60 + 5  # minutes: a run makes its folder first, and writes into it last
+_LONGEST = 7 * 24 * 60.0
 
 
 def _visitors(help_text: str, *names: str, **kwargs: Any) -> Any:
@@ -82,8 +83,11 @@ def _limits(workers: int, queue: int, keep: float) -> Limits:
     for name, value in (("workers", workers), ("queue", queue)):
         if value < 1:
             raise InputError(f"--{name} must be 1 or more, not {value}")
-    if not (math.isfinite(keep) and 1 <= keep <= _LONGEST):
-        raise InputError(f"--keep must be from 1 to {_LONGEST:.0f} minutes, not {keep:g}")
+    if not (math.isfinite(keep) and _SHORTEST <= keep <= _LONGEST):
+        raise InputError(
+            f"--keep must be from {_SHORTEST:.0f} to {_LONGEST:.0f} minutes, not {keep:g}: files have to outlive a "
+            f"run, which may take {Limits.run_seconds / 60:.0f}"
+        )
     return Limits(workers=workers, queue=queue, keep_seconds=60 * keep)
 
 

@@ -220,7 +220,8 @@ class PaintedInput(ConditionInput):
     def _uploaded(self, file: Any, request: gr.Request, *options: bool) -> tuple[Any, str]:
         def work() -> Any:
             folder = self.storage.session(request.session_hash)
-            with picked_file(file, folder, self.engine.limits, self.upload_wanted) as path:
+            turn = self.engine.reading.turn(self.modality)
+            with turn, picked_file(file, folder, self.engine.limits, self.upload_wanted) as path:
                 return gr.update(value=self._loaded(path, *options), underlay="")
 
         return self._filled_by(work)
@@ -272,7 +273,9 @@ class MaskInput(PaintedInput):
         def work() -> Any:
             content = picked_content(file, self.engine.limits)[1]
             labels, told = self.engine.parse(content)
-            return gr.update(value=self._shown(labels), underlay=_underlay(content)), told
+            with self.engine.reading.turn(self.modality, patient=True):
+                below = _underlay(content)
+            return gr.update(value=self._shown(labels), underlay=below), told
 
         value, line = self._filled_by(work)
         return (value[0], line + notes(value[1])) if isinstance(value, tuple) else (value, line)

@@ -88,26 +88,28 @@ def request_digest(settings: Settings, inputs: Mapping[str, Tensor], bias: Influ
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def draw_ways(run: Run, pipe: CollaborativePipeline, checked: Checked, ways: Sequence[Way], count: int) -> list[Drawn]:
+def draw_ways(
+    run: Run, pipe: CollaborativePipeline, checked: Checked, ways: Sequence[Way], *, previews: bool = True
+) -> list[Drawn]:
     """The pictures of all ways, from the same noise.
 
     Args:
         run: what is told of the steps.
         pipe: with the request's scheduler.
-        count: pictures of each way.
+        previews: whether somebody sees what becomes of them; decoding takes up to half of the time.
     """
-    groups = -(-count // _AT_ONCE)
-    progress = _Progress(run, pipe, checked.settings.steps * len(ways) * groups)
-    return [_draw_way(progress, pipe, checked, way, count) for way in ways]
+    groups = -(-checked.request.count // _AT_ONCE)
+    progress = _Progress(run, Previews(pipe) if previews else None, checked.settings.steps * len(ways) * groups)
+    return [_draw_way(progress, pipe, checked, way) for way in ways]
 
 
 class _Progress:
-    """Tells a run of the steps of all ways, with previews."""
+    """Tells a run of the steps of all ways, with previews where there are any."""
 
-    def __init__(self, run: Run, pipe: CollaborativePipeline, steps: int) -> None:
-        self._run, self._previews, self._steps = run, Previews(pipe), steps
+    def __init__(self, run: Run, previews: Previews | None, steps: int) -> None:
+        self._run, self._previews, self._steps = run, previews, steps
         self._timesteps: list[float] = []
-        self.finished: tuple[Image.Image, ...] = ()  # of this way
+        self.finished: list[Image.Image] = []  # of all ways
         run.step(0, steps)
 
     def last_timesteps(self, count: int) -> list[float]:
@@ -117,20 +119,21 @@ class _Progress:
     def __call__(self, _pipe: Any, _step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> None:
         self._run.checkpoint()
         self._timesteps.append(float(timestep))
-        self._run.step(len(self._timesteps), self._steps, self._previews.of(tensors["prediction"], self.finished))
+        preview = None if self._previews is None else self._previews.of(tensors["prediction"], self.finished)
+        self._run.step(len(self._timesteps), self._steps, preview)
 
 
-def _draw_way(progress: _Progress, pipe: CollaborativePipeline, checked: Checked, way: Way, count: int) -> Drawn:
+def _draw_way(progress: _Progress, pipe: CollaborativePipeline, checked: Checked, way: Way) -> Drawn:
     settings = replace(checked.settings, composition=way.composition)
     bias = checked.request.bias if way.steered and len(way.modalities) > 1 else None
     composition = composed(pipe, way.composition, bias)
-    noise = generators(checked.request.seed, count)
+    noise = generators(checked.request.seed, checked.request.count)
     images: list[Image.Image] = []
     influences, conflicts = [], []
-    for start in range(0, count, _AT_ONCE):
-        progress.finished = tuple(images)
+    for start in range(0, len(noise), _AT_ONCE):
         output, conflict = _sample(progress, pipe, checked, way, composition, noise[start : start + _AT_ONCE])
         images += output.images
+        progress.finished += output.images
         influences += [output.influences] if output.influences else []
         conflicts += [] if conflict is None else [conflict]
     return Drawn(

@@ -67,7 +67,8 @@ def build_edit_api(edits: Edits, storage: Storage) -> None:
                 steps=steps,
                 guidance=guidance,
             )
-            with closing(EditRun(engine, edits.check(asked, session), session).events()) as events:
+            run = EditRun(engine, edits.check(asked, session), session, previews=False)
+            with closing(run.events()) as events:
                 for event in events:
                     if isinstance(event, Done):
                         result = event.result

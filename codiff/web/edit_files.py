@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +186,7 @@ def _record(pipe: CollaborativePipeline, edit: CheckedEdit, found: Found) -> dic
         "start": wanted.start if wanted.kind.learns else None,
         "learning": None if wanted.learning is None else wanted.learning.to_json(),
         "photo": edit.photo,
+        "framing": {**asdict(edit.framing), "eyes": [list(eye) for eye in edit.framing.eyes]},
         "measured": dict(found.edit.measured),
     }
 

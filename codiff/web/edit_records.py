@@ -1,4 +1,5 @@
-"""The settings of an edit as JSON, brought back: all but the photo, of which they hold no pixel."""
+"""The settings of an edit as JSON, brought back: all but the photo, of which they hold no pixel, but which they know
+again."""
 
 from __future__ import annotations
 
@@ -6,16 +7,19 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from codiff.editing.editors import EDITORS
 from codiff.errors import InputError
+from codiff.photos.own_photo import OwnPhoto
 from codiff.web.condition_kinds import Words, kind_of
-from codiff.web.edit_request import QUICK
-from codiff.web.edits import Edits
+from codiff.web.edit_request import QUICK, Framing
+from codiff.web.edits import Edits, digest_of
+from codiff.web.eye_marks import marked
 from codiff.web.field_error import FieldError
+from codiff.web.notices import heard
 from codiff.web.painting import steering_of
 from codiff.web.payloads import read_json
 from codiff.web.records import FIELD
@@ -34,8 +38,16 @@ class _Source(BaseModel):
     data: str
 
 
+class _Framing(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    eyes: list[list[float]] = []
+    face: Annotated[int, Field(ge=0)] | None = None
+    aligned: bool = False
+
+
 class _EditRecord(BaseModel):
-    """What is an edit's own; `region` was only told, not kept, by the first versions."""
+    """What is an edit's own; `region` was only told, and `framing` not kept, by the first versions."""
 
     model_config = ConfigDict(strict=True)
 
@@ -45,6 +57,32 @@ class _EditRecord(BaseModel):
     source: dict[str, _Source] = {}
     region: str | bool | None = None
     learning: dict[str, Any] | None = None
+    photo: str = ""
+    framing: _Framing | None = None
+
+
+@dataclass(frozen=True)
+class KnownPhoto:
+    """The photo of an edit, as far as settings tell of it.
+
+    Attributes:
+        digest: SHA-256 of what editors saw of it.
+        framing: which part that was; None where that is not known.
+    """
+
+    digest: str
+    framing: Framing | None
+
+    def framing_of(self, edits: Edits, photo: OwnPhoto) -> Framing | None:
+        """Which part of a photo was edited; None where that is not known, or it is another photo."""
+        if self.framing is None:
+            return None
+        try:
+            with heard():
+                framed = edits.framed(photo, self.framing)
+        except FieldError:  # these eyes, or this face, are not in it
+            return None
+        return self.framing if digest_of(framed) == self.digest else None
 
 
 @dataclass(frozen=True)
@@ -58,6 +96,7 @@ class RestoredEdit:
         learning: how the photo is learned, by name.
         source: modality -> words of what the photo shows.
         region: what the painter of the region shows; "" for nothing.
+        photo: what was edited.
         notes: what is not as it was, for people.
     """
 
@@ -67,6 +106,7 @@ class RestoredEdit:
     learning: str
     source: dict[str, str]
     region: str
+    photo: KnownPhoto
     notes: tuple[str, ...]
 
 
@@ -96,6 +136,7 @@ def restored_edit(edits: Edits, content: bytes) -> RestoredEdit:
         _learning(edits, record.learning),
         _words(edits, record.source),
         _region(record.region),
+        KnownPhoto(record.photo, _framing(record.framing)),
         tuple(notes),
     )
 
@@ -155,3 +196,12 @@ def _region(stored: str | bool | None) -> str:
     except InputError as error:
         raise FieldError(FIELD, "where the photo may change is damaged in these settings") from error
     return stored
+
+
+def _framing(stored: _Framing | None) -> Framing | None:
+    if stored is None:
+        return None
+    try:
+        return Framing(tuple(marked(stored.eyes)), stored.face, stored.aligned)
+    except FieldError as error:
+        raise FieldError(FIELD, f"the eyes in these settings are damaged: {error}") from error

@@ -80,6 +80,7 @@ class CheckedEdit:
         checked: target and sampling.
         wanted: all of it, as the command line's `make_plan` takes it.
         photo: SHA-256 of what editors see of the photo.
+        framing: which part of it that is, as in the request.
         region: what was painted, as in the request.
         learned: the file of what is learned of the photo; None where nothing is.
         left: steps of learning that are still to be made.
@@ -89,6 +90,7 @@ class CheckedEdit:
     checked: Checked
     wanted: Wanted
     photo: str
+    framing: Framing
     region: NDArray[np.bool_] | None
     learned: Path | None
     left: int

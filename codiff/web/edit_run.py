@@ -30,7 +30,7 @@ from codiff.web.edit_request import CheckedEdit
 from codiff.web.engine import Engine
 from codiff.web.field_error import RUN, FieldError
 from codiff.web.previews import Previews
-from codiff.web.runs import Event, Run
+from codiff.web.runs import Event, Run, Task
 from codiff.web.storage import SessionFolder
 
 _LOG = logging.getLogger("codiff.web")
@@ -44,15 +44,16 @@ class EditRun:
         engine: whose model, workers and signer are used.
         edit: what to do.
         session: where files go.
+        previews: whether somebody sees what is foreseen, which takes time.
 
     Attributes:
         stage: what it is doing, in words.
     """
 
-    def __init__(self, engine: Engine, edit: CheckedEdit, session: SessionFolder) -> None:
+    def __init__(self, engine: Engine, edit: CheckedEdit, session: SessionFolder, *, previews: bool = True) -> None:
         self._engine, self._edit, self._session = engine, edit, session
         self._pipe = with_scheduler(engine.pipe, edit.checked.settings.scheduler)
-        self._trying = edit.wanted.strengths is None
+        self._trying, self._foreseen = edit.wanted.strengths is None, previews
         self.stage = "Drawing"
 
     def events(self) -> Generator[Event[EditResult], None, None]:
@@ -62,14 +63,15 @@ class EditRun:
             FieldError: a full queue, an input that turned out wrong, too little memory or time, or something
                 unforeseen.
         """
-        yield from self._engine.workers.run(self._work, owner=self._session.name, lighter="count")
+        owner = self._session.name
+        yield from self._engine.workers.run(self._work, owner=owner, task=Task.EDIT, lighter="count")
 
     def _work(self, run: Run) -> EditResult:
         with self._explained():
             folder = self._session.new_folder("edit")
             plan = make_plan(self._pipe, self._edit.wanted, self._edit.checked.settings, folder)
             self._tell_familiarity(plan)
-            steps = _Steps(run, self._pipe)
+            steps = _Steps(run, self._pipe if self._foreseen else None)
             editing = Editing(self._pipe, plan.task(self._pipe), self._on_draw, steps.sampled, self._learned(steps))
             steps.expect(self._expected(editing))
             found = self._found(run, plan, editing, steps)
@@ -157,10 +159,10 @@ class EditRun:
 
 
 class _Steps:
-    """Counts the steps of all parts of an edit."""
+    """Counts the steps of all parts of an edit; with a pipeline it foresees pictures, too."""
 
-    def __init__(self, run: Run, pipe: CollaborativePipeline) -> None:
-        self._run, self._previews = run, Previews(pipe)
+    def __init__(self, run: Run, pipe: CollaborativePipeline | None) -> None:
+        self._run, self._previews = run, None if pipe is None else Previews(pipe)
         self._done, self._expected = 0, 1
 
     def expect(self, steps: int) -> None:
@@ -176,4 +178,4 @@ class _Steps:
     def sampled(self, step: Step) -> None:
         """One more of sampling."""
         self._run.checkpoint()
-        self.made(self._previews.of(step.prediction()))
+        self.made(None if self._previews is None else self._previews.of(step.prediction()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
@@ -11,20 +12,21 @@ import gradio as gr
 from PIL import Image
 
 from codiff.errors import InputError
+from codiff.photos.finding import FoundFace
 from codiff.photos.framing import Framed
 from codiff.photos.own_photo import OwnPhoto
 from codiff.web.before_after import before_after, compared
 from codiff.web.condition_inputs import PICTURES, QUIET, Data, MaskInput, PaintedInput, condition_inputs
 from codiff.web.edit_api import build_edit_api
 from codiff.web.edit_files import EditResult
-from codiff.web.edit_records import restored_edit
+from codiff.web.edit_records import KnownPhoto, restored_edit
 from codiff.web.edit_request import CheckedEdit, EditRequest, Framing
 from codiff.web.edit_run import EditRun
 from codiff.web.editor_section import EditorSection
 from codiff.web.edits import Edits
 from codiff.web.engine import Engine
 from codiff.web.error_lines import ErrorLines, Updates
-from codiff.web.eye_marks import eye_marks, marked, shown_photo
+from codiff.web.eye_marks import eye_marks, marked, shares, shown_photo
 from codiff.web.field_error import RUN, FieldError
 from codiff.web.generate_tab import work_event
 from codiff.web.notices import heard
@@ -32,10 +34,12 @@ from codiff.web.painting import painted_labels, png_url
 from codiff.web.parts import foreseen, how_far, preview, progress_line, run_and_cancel, told
 from codiff.web.picker import file_picker, picked_content
 from codiff.web.records import FIELD as RECORD
-from codiff.web.runs import Done, Step, Waiting
+from codiff.web.runs import Done, Step, Task, Waiting
 from codiff.web.settings_section import SettingsSection
 from codiff.web.storage import SessionFolder, Storage
 from codiff.web.trials import shown_curve, shown_trials, trials_strip
+
+_LOG = logging.getLogger("codiff.web")
 
 FORM = "edit"
 _PHOTO = ("photo", "face", "eyes")
@@ -72,7 +76,7 @@ class EditTab:
         self._photo = gr.State(None, time_to_live=keep)
         self._result = gr.State(None, time_to_live=keep)
         self._painted = gr.State(())  # what came with settings, and no photo paints over
-        self._awaited = gr.State(False)  # whether these settings still wait for their photo
+        self._awaited = gr.State(None)  # the `KnownPhoto` that these settings still wait for
         self._inputs = condition_inputs(engine, storage, FORM)
         self._editor = EditorSection(self.edits, self._errors, FORM)
         with gr.Row(elem_classes="workbench"):
@@ -174,31 +178,44 @@ class EditTab:
             **work_event(self._engine),
         )
         self._cancel.click(self._stop, None, self._cancel, **QUIET)
-        filled = [*lines, *given, *self._editor.shown_by_editor]
+        filled = [*lines, *given, *self._editor.shown_by_editor, self._crop]
         self._restored.upload(self._restore, {self._restored, self._photo}, filled, **QUIET)
         self._views.input(self._select, [self._views, self._result], [self._slider, self._picture], **QUIET)
 
     def _opened(self, data: dict[Any, Any], request: gr.Request) -> Updates:
         """Updates that show a photo: its face is looked for, cut out and read."""
-        painted = data[self._painted] if data[self._awaited] else ()
+        awaited: KnownPhoto | None = data[self._awaited]
+        painted = () if awaited is None else data[self._painted]
         shown: dict[Any, Any] = {self._file: None, **self._errors.cleared()}
         try:
             content = picked_content(data[self._file], self._engine.limits)[1]
             with heard() as notes:
                 photo = self.edits.open(content)
+            shown[self._photo] = self._kept(content, self._storage.session(request.session_hash))
         except InputError as error:
             return {**shown, **self._errors.shown(FieldError("photo", str(error)))}
         faces = self.edits.faces(photo)
+        known = None if awaited is None else awaited.framing_of(self.edits, photo)
+        framing = Framing() if known is None else known
+        shown |= {self._painted: painted, self._awaited: None}
+        framed, cut = self._cut(photo, framing, painted, notes)
+        return {**shown, **self._with_marks(photo, faces, framing, framed), **cut}
+
+    def _with_marks(
+        self, photo: OwnPhoto, faces: Sequence[FoundFace], framing: Framing, framed: Framed | None
+    ) -> Updates:
+        """Updates that show a photo with its marks and its faces, and which of them is edited."""
+        aligned = framed is not None and framed.aligned
+        chosen = framing.face if framing.face in range(len(faces)) else None
+        marks = framing.eyes
+        if not marks and (chosen is not None or len(faces) == 1):
+            marks = shares(photo.picture, faces[chosen or 0].eyes)
         names = [(f"{number + 1} from the left", number) for number in range(len(faces))]
-        shown[self._photo] = self._kept(content, self._storage.session(request.session_hash))
-        shown[self._face] = gr.update(choices=names, value=None, visible=len(faces) > 1)
-        shown[self._marks] = shown_photo(photo.picture, list(faces[0].eyes) if len(faces) == 1 else [])
-        shown |= {self._painted: painted, self._awaited: False}
-        framed, cut = self._cut(photo, Framing(), painted, notes)
-        aligned = framed is not None and not framed.is_part
-        if aligned:
-            shown[self._marks] = shown_photo(photo.picture, [])
-        return {**shown, self._aligned: aligned, **cut}
+        return {
+            self._face: gr.update(choices=names, value=chosen, visible=len(faces) > 1),
+            self._marks: shown_photo(photo.picture, [] if aligned else marks),
+            self._aligned: aligned,
+        }
 
     def _moved(self, data: dict[Any, Any], request: gr.Request) -> Updates:
         """Updates that show the face between the marks, or all of an aligned picture."""
@@ -222,7 +239,7 @@ class EditTab:
             return self._errors.shown(error)
         return {
             **self._cut(photo, Framing(face=number), data[self._painted])[1],
-            self._marks: shown_photo(photo.picture, list(faces[number].eyes)),
+            self._marks: shown_photo(photo.picture, shares(photo.picture, faces[number].eyes)),
         }
 
     def _cut(
@@ -258,10 +275,16 @@ class EditTab:
         return Framing(marked(data[self._marks]), data[self._face])
 
     def _kept(self, content: bytes, session: SessionFolder) -> str:
-        """The place of a photo in its session's folder."""
-        path = session.new("photo")
-        path.write_bytes(content)
-        return str(path)
+        """The place of a photo in its session's folder, which keeps no photo before it.
+
+        Raises:
+            FieldError: it cannot be stored.
+        """
+        try:
+            return str(session.keep_only("photo", content))
+        except OSError as error:
+            _LOG.error("a photo cannot be stored: %s", error)
+            raise FieldError("photo", "the server cannot store your photo just now; try again later") from error
 
     def _content(self, data: Data, request: gr.Request) -> bytes:
         if data[self._photo] is None:
@@ -356,30 +379,48 @@ class EditTab:
             self._curve: "" if result.curve is None else shown_curve(result.curve),
         }
 
-    def _restore(self, data: dict[Any, Any]) -> Updates:
+    def _restore(self, data: dict[Any, Any], request: gr.Request) -> Updates:
         """Updates that fill the form with the settings of an edit: all but the photo."""
         try:
             edit = restored_edit(self.edits, picked_content(data[self._restored], self._engine.limits)[1])
         except InputError as error:
             return self._errors.shown(FieldError(RECORD, str(error)))
+        painted = (*edit.request.conditions, *([_REGION] if edit.region else []))
         there = data[self._photo] is not None
+        again = self._framed_again(data, request, edit.photo, painted) if there else {}
         photo = "The photo above stays" if there else "Settings hold no photo: pick yours again"
+        if again:
+            photo = "The photo above is the same, and which part of it is edited, too"
         shown: dict[Any, Any] = {}
         for each in self._inputs:
             shown |= each.filled(edit.request.conditions.get(each.modality))
+        shown |= {**self._settings.filled(edit.request), **self._editor.filled(edit)}
         return {
             **self._errors.cleared(),
-            **shown,
+            **again,
+            **{each: _both(again.get(each), value) for each, value in shown.items()},
             **self._errors.noted(RECORD, [f"All but the photo is as it was. {photo}.", *edit.notes]),
-            **self._settings.filled(edit.request),
-            **self._editor.filled(edit),
-            self._painted: (*edit.request.conditions, *([_REGION] if edit.region else [])),
-            self._awaited: not there,
+            self._painted: painted,
+            self._awaited: None if there else edit.photo,
         }
+
+    def _framed_again(
+        self, data: Data, request: gr.Request, known: KnownPhoto, painted: Collection[str]
+    ) -> dict[Any, Any]:
+        """Updates that show the part of the photo that was edited; none where it is another photo, or not known."""
+        try:
+            photo = self.edits.open(self._content(data, request))
+        except FieldError:  # it has expired, which is told when it is edited
+            return {}
+        framing = known.framing_of(self.edits, photo)
+        if framing is None:
+            return {}
+        framed, cut = self._cut(photo, framing, painted)
+        return {**self._with_marks(photo, self.edits.faces(photo), framing, framed), **cut}
 
     def _stop(self, request: gr.Request) -> Any:
         """End the work; the event that waits for it then says so itself, after all that it said before."""
-        self._engine.workers.stop(self._storage.session(request.session_hash).name)
+        self._engine.workers.stop(self._storage.session(request.session_hash).name, Task.EDIT)
         return gr.update(interactive=False)
 
     def _select(self, place: Any, result: EditResult | None) -> tuple[Any, Any]:
@@ -392,3 +433,8 @@ class EditTab:
 def _shows(result: EditResult | None, edit: CheckedEdit) -> bool:
     """Whether a result is of the same photo."""
     return result is not None and result.record["photo"] == edit.photo
+
+
+def _both(update: Any, value: Any) -> Any:
+    """An update of a component's properties that also sets its value."""
+    return value if update is None else {**update, "value": value}

@@ -25,7 +25,7 @@ from codiff.editing.photo import picture_side
 from codiff.errors import InputError
 from codiff.modalities.mask import LabelMaps
 from codiff.photos.finding import FoundFace, find_faces
-from codiff.photos.framing import FaceChoiceError, Framed, frame_eyes, frame_face
+from codiff.photos.framing import FaceChoiceError, Framed, frame_eyes, frame_face, frame_whole
 from codiff.photos.own_photo import OwnPhoto
 from codiff.web.checking import read_conditions
 from codiff.web.condition_kinds import Words, kind_of, opened_picture
@@ -72,17 +72,19 @@ class Edits:
         """A photo that somebody sent.
 
         Raises:
-            FieldError: of "photo".
+            FieldError: of "photo": it is none, or the server is busy.
         """
         try:
-            return OwnPhoto.open(opened_picture(content, "photo", self.engine.limits))
+            with self.engine.reading.turn("photo"):
+                return OwnPhoto.open(opened_picture(content, "photo", self.engine.limits))
         except InputError as error:
             raise on_the_page("photo", error) from error
 
     def faces(self, photo: OwnPhoto) -> list[FoundFace]:
         """Faces in a photo, from left to right; none where they cannot be searched here."""
         try:
-            return find_faces(photo.picture)
+            with self.engine.reading.turn("photo", patient=True):
+                return find_faces(photo.picture)
         except InputError:
             return []
 
@@ -96,12 +98,13 @@ class Edits:
             if photo.picture.width != photo.picture.height:
                 size = f"{photo.picture.width} x {photo.picture.height}"
                 raise FieldError("photo", f"an aligned picture is square, this one has {size} pixels: mark the eyes")
-            return Framed(photo.picture)
+            return frame_whole(photo, self.side)
         try:
             if framing.eyes:
                 width, height = photo.picture.size
                 return frame_eyes(photo, self.side, [(x * width, y * height) for x, y in framing.eyes])
-            return frame_face(photo, self.side, framing.face)
+            with self.engine.reading.turn("photo", patient=True):
+                return frame_face(photo, self.side, framing.face)
         except FaceChoiceError as error:
             if error.found:
                 raise FieldError("face", f"{len(error.found)} faces are in this photo: choose one") from error
@@ -137,7 +140,7 @@ class Edits:
         notes += more
         region = self._region(request, kind, checked.request.conditions, source.values)
         learning = self._learning(request, kind)
-        photo = _digest(framed)
+        photo = digest_of(framed)
         learned, left = None, 0
         if learning is not None:
             modalities = list(checked.request.conditions)
@@ -162,7 +165,7 @@ class Edits:
             notes.append("this editor retraces a path of DDIM, whatever the sampler")
         if not framed.eyes_seen:
             notes.append("the eyes were not seen clearly: look whether the marks are right, and move them if not")
-        return CheckedEdit(checked, wanted, photo, region, learned, left, (*checked.notes, *notes))
+        return CheckedEdit(checked, wanted, photo, request.framing, region, learned, left, (*checked.notes, *notes))
 
     def _kind(self, name: Any) -> Editor:
         if not isinstance(name, str) or name not in EDITORS:
@@ -260,6 +263,6 @@ def _quicker(learning: Learning) -> Learning:
     return replace(learning, token_steps=token_steps, model_steps=model_steps)
 
 
-def _digest(framed: Framed) -> str:
+def digest_of(framed: Framed) -> str:
     """SHA-256 of what editors see."""
     return hashlib.sha256(f"{framed.crop.size} ".encode() + framed.crop.tobytes()).hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -32,9 +33,10 @@ from codiff.web.faces import DrawnFace, example_faces, procedural_face
 from codiff.web.field_error import RUN, FieldError, on_the_page
 from codiff.web.limits import Limits
 from codiff.web.notices import heard
+from codiff.web.reading import Reading
 from codiff.web.records import Restored, record_of, restored
 from codiff.web.request import Checked, Request
-from codiff.web.runs import Event, Result, Run, Workers
+from codiff.web.runs import Event, Result, Run, Task, Workers
 from codiff.web.steering_files import write_steering
 from codiff.web.storage import SessionFolder
 
@@ -68,6 +70,7 @@ class Engine:
     Attributes:
         choices: what the model leaves to choose.
         workers: where drawing and editing are done.
+        reading: where files of visitors are opened, and faces found and read in them: as many at once as workers.
         parser: labels pictures; None where the model has none.
     """
 
@@ -87,6 +90,7 @@ class Engine:
         self.parser: Parser | None = None if evaluators is None else evaluators.parser
         self.choices = choices_of(pipe)
         self.workers = Workers(limits)
+        self.reading = Reading(limits.workers)
 
     @classmethod
     def load(
@@ -112,14 +116,15 @@ class Engine:
         pipe = CollaborativePipeline.from_pretrained(folder, torch_dtype=dtype).to(open_device(device))
         pipe.set_progress_bar_config(disable=True)
         judged = (folder / "face_parser").is_dir()
+        signer = signer_of(sign)
         return cls(
             pipe,
             model_name(model, folder),
             model_digest(folder),
             limits,
             evaluators=Evaluators(folder, Named()) if judged else None,
-            signer=signer_of(sign),
-            edit_signer=signer_of(sign, edited=True),
+            signer=signer,
+            edit_signer=None if signer is None else signer_of(sign, edited=True),
         )
 
     def check(self, request: Request) -> Checked:
@@ -144,14 +149,15 @@ class Engine:
         return Checked(completed, inputs, described, settings, digest, tuple(notes))
 
     def draw(
-        self, checked: Checked, folder: SessionFolder, *, compositions: Sequence[str] = ()
+        self, checked: Checked, folder: SessionFolder, *, compositions: Sequence[str] = (), previews: bool = True
     ) -> Generator[Event[Result], None, None]:
-        """Waiting, then steps with previews, then `Done(Result)`; closing the generator ends the work within a step.
+        """Waiting, then steps, then `Done(Result)`; closing the generator ends the work within a step.
 
         Args:
             checked: what `check` returned.
             folder: where the files go.
             compositions: rules to draw with, all from the same noise; the request's own without.
+            previews: whether steps show what is foreseen.
 
         Raises:
             FieldError: an unknown rule, a full queue, too little memory or time, or something unforeseen.
@@ -159,23 +165,34 @@ class Engine:
         names = [chosen("composition", name, self.choices.compositions) for name in dict.fromkeys(compositions)]
         modalities = tuple(checked.request.conditions)
         ways = [Way(name, name, modalities) for name in names or [checked.settings.composition]]
-        return self._run(checked, folder, ways, checked.request.count)
+        return self._run(checked, folder, ways, Task.DRAW, previews=previews)
 
-    def compare(self, checked: Checked, folder: SessionFolder) -> Generator[Event[Result], None, None]:
-        """As `draw`: one picture of the request's rule, of the other rules that the model learned, of the mean, and of
-        each collaborator alone, in this order, all from the same noise; `influences` and `conflict` are those of the
-        request's rule. Only the first is steered.
+    def compare(self, checked: Checked, folder: SessionFolder, place: int = 0) -> Generator[Event[Result], None, None]:
+        """As `draw`: one picture in each of `ways`, all from the same noise; `influences` and `conflict` are those of
+        the request's rule. Steps show the finished ones and the one at work.
+
+        Args:
+            checked: what `check` returned.
+            folder: where the files go.
+            place: from 0: which of the request's pictures is drawn in other ways.
 
         Raises:
             FieldError: as `draw`.
         """
+        asked = checked.request
+        one = replace(checked, request=replace(asked, seed=asked.seed + place, count=1))
+        return self._run(one, folder, self.ways(checked), Task.COMPARE)
+
+    def ways(self, checked: Checked) -> list[Way]:
+        """The request's rule, the other rules that the model learned, the mean, and each collaborator alone, in this
+        order. Only the first is steered."""
         modalities, own = tuple(checked.request.conditions), checked.settings.composition
         ways = [Way(own, own, modalities)]
         if len(modalities) > 1:
             learned = learned_rules(self.pipe.dynamic_diffusers) if self.pipe.dynamic_diffusers else ()
             ways += [Way(name, name, modalities, steered=False) for name in (*learned, "mean") if name != own]
             ways += [Way(f"{modality} alone", own, (modality,), steered=False) for modality in modalities]
-        return self._run(checked, folder, ways, 1)
+        return ways
 
     def restore(self, content: bytes | str) -> Restored:
         """The request in a record, or in a picture's metadata; it is still to be checked.
@@ -189,21 +206,12 @@ class Engine:
         """The label map uint8 (side, side) of a picture at the model's size, cut to its central square, and notes.
 
         Raises:
-            FieldError: of "photo": not a picture, too large, or the model has no face parser.
+            FieldError: of "photo": not a picture, too large, the model has no face parser, or the server is busy.
         """
         if self.parser is None:
             raise FieldError("photo", "this model has no face parser; paint a mask, or upload one")
-        side = picture_side(self.pipe)
-        try:
-            with heard() as notes:
-                opened = open_image(opened_picture(picture, "photo", self.limits), what="photo")
-        except InputError as error:
-            raise on_the_page("photo", error) from error
-        if opened.width != opened.height:
-            notes.append(f"photo: {opened.width} x {opened.height} pixels; its central square is taken")
-        pixels = np.asarray(ImageOps.fit(opened, (side, side), Image.Resampling.LANCZOS))[None]
-        labels = self.parser.parse(from_uint8(pixels))[0].cpu().numpy().astype(np.uint8)
-        return labels, (*notes, *_doubts(labels))
+        with self.reading.turn("photo"):
+            return self._parsed(picture, self.parser)
 
     def examples(self) -> list[DrawnFace]:
         """Ready-made conditions: the faces of the project's example files."""
@@ -221,16 +229,32 @@ class Engine:
         """End all work, and wait for it."""
         self.workers.close()
 
+    def _parsed(
+        self, picture: Image.Image | NDArray[np.uint8] | bytes, parser: Parser
+    ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+        side = picture_side(self.pipe)
+        try:
+            with heard() as notes:
+                opened = open_image(opened_picture(picture, "photo", self.limits), what="photo")
+        except InputError as error:
+            raise on_the_page("photo", error) from error
+        if opened.width != opened.height:
+            notes.append(f"photo: {opened.width} x {opened.height} pixels; its central square is taken")
+        pixels = np.asarray(ImageOps.fit(opened, (side, side), Image.Resampling.LANCZOS))[None]
+        labels = parser.parse(from_uint8(pixels))[0].cpu().numpy().astype(np.uint8)
+        return labels, (*notes, *_doubts(labels))
+
     def _run(
-        self, checked: Checked, folder: SessionFolder, ways: Sequence[Way], count: int
+        self, checked: Checked, folder: SessionFolder, ways: Sequence[Way], task: Task, *, previews: bool = True
     ) -> Generator[Event[Result], None, None]:
         pipe = with_scheduler(self.pipe, checked.settings.scheduler)
 
         def work(run: Run) -> Result:
-            drawn = draw_ways(run, pipe, checked, ways, count)
+            drawn = draw_ways(run, pipe, checked, ways, previews=previews)
             return self._stored(run, checked, folder, drawn)
 
-        return self.workers.run(work, owner=folder.name, lighter="count" if count > 1 else None)
+        lighter = "count" if checked.request.count > 1 else None
+        return self.workers.run(work, owner=folder.name, task=task, lighter=lighter)
 
     def _stored(self, run: Run, checked: Checked, session: SessionFolder, drawn: Sequence[Drawn]) -> Result:
         """The pictures in files, and what the page shows of them."""
@@ -276,6 +300,8 @@ def _explained() -> Iterator[None]:
     """What fails while files are written tells visitors nothing of the server's folders."""
     try:
         yield
+    except FieldError:
+        raise
     except (InputError, OSError) as error:
         _LOG.error("pictures cannot be stored: %s", error)
         raise FieldError(RUN, "the server cannot store pictures just now; try again later") from error

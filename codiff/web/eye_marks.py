@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -33,13 +34,17 @@ def eye_marks(**settings: Any) -> gr.HTML:
     )
 
 
-def shown_photo(photo: Image.Image, eyes: list[Place]) -> dict[str, Any]:
-    """An update that shows a photo and marks eyes, given in its pixels."""
+def shown_photo(photo: Image.Image, marks: Sequence[Place]) -> dict[str, Any]:
+    """An update that shows a photo and marks places in it, as shares of its width and height."""
     small = photo.copy()
     small.thumbnail((_SHOWN, _SHOWN), Image.Resampling.LANCZOS)
-    marks = [[x / photo.width, y / photo.height] for x, y in eyes]
-    update: dict[str, Any] = gr.update(value=marks, picture=jpeg_url(small))
+    update: dict[str, Any] = gr.update(value=[list(place) for place in marks], picture=jpeg_url(small))
     return update
+
+
+def shares(photo: Image.Image, places: Sequence[Place]) -> list[Place]:
+    """Places in pixels of a photo as shares of its width and height."""
+    return [(x / photo.width, y / photo.height) for x, y in places]
 
 
 def marked(value: Any) -> list[Place]:

@@ -33,7 +33,9 @@ _SERVER_FUNCTIONS = re.compile(rf"{API}/component_server/?")
 
 _FORM_BYTES = 16 * 2**10
 _ENVELOPE_BYTES = 2**16  # of a multipart body around its files
-_BODY_SECONDS = 300
+_BODY_SECONDS = 300  # that a body may take to arrive,
+_FIRST_SECONDS = 20  # of which a sender has these at once, and the others
+_SLOWEST = 16 * 2**10  # for this many bytes each: idle senders are soon gone
 _MOST_HELD = 512 * 2**20  # bytes of all bodies that are in memory at once
 _DRAINED = 8  # times the limit that is read of a body that is refused, so that its sender hears why
 
@@ -116,36 +118,45 @@ class Gate:
     async def _read_first(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request on once its body is here, if there is room for it."""
         limit = _FORM_BYTES if scope["path"].rstrip("/") == "/login" else 2 * self.body_bytes
-        if self._held + limit > _MOST_HELD:
-            await PlainTextResponse("Too many large requests at once; try again in a minute.\n", 503)(
-                scope, receive, send
-            )
-            return
-        self._held += limit
+        read, held = _Counted(receive, limit), 0
         try:
-            body = await read_body(receive, limit)
-            self._held -= limit - len(body)
-            limit = len(body)
+            body = await self._body(read)
+            if body is None:
+                while not read.over:  # who still sends when the answer comes may never see it
+                    await read()
+                refusal = PlainTextResponse("Too many large requests at once; try again in a minute.\n", 503)
+                await refusal(scope, receive, send)
+                return
+            held = len(body)
             await self.app(scope, replayed(body, receive), send)
         except MultiPartException as error:
             await PlainTextResponse(f"{error.message}\n", 413)(scope, receive, send)
         finally:
-            self._held -= limit
+            self._held -= held
 
+    async def _body(self, read: _Counted) -> bytes | None:
+        """The whole body of a request, whose bytes are held from now on; None where there is no room for them.
 
-async def read_body(receive: Receive, limit: int) -> bytes:
-    """The whole body of a request.
+        They count as they arrive: what a request only says that it will send keeps nobody else out.
 
-    Raises:
-        MultiPartException: it is longer than the limit in bytes, takes too long, or its sender went away.
-    """
-    receive = _Counted(receive, limit)
-    parts = []
-    while True:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
+        Raises:
+            MultiPartException: it is longer than the limit in bytes, takes too long, or its sender went away.
+        """
+        parts: list[bytes] = []
+        held, whole = 0, False
+        try:
+            while not read.over:
+                part = (await read()).get("body", b"")
+                if self._held + len(part) > _MOST_HELD:
+                    return None
+                held += len(part)
+                self._held += len(part)
+                parts.append(part)
+            whole = True
             return b"".join(parts)
+        finally:
+            if not whole:
+                self._held -= held
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:
@@ -175,23 +186,27 @@ class _Counted:
     """Reads a body as long as it is within the limit in bytes and in time, and then whatever comes after it.
 
     The error is the one upon which Gradio removes what it wrote of an upload; it knows it by "maximum allowed size".
+
+    Attributes:
+        over: whether the whole body was read.
     """
 
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive = receive
         self._limit = limit
-        self._deadline = asyncio.get_running_loop().time() + _BODY_SECONDS
+        self._begun = asyncio.get_running_loop().time()
         self._seen = 0
-        self._over = False
+        self.over = False
 
     async def __call__(self) -> Message:
-        if self._over:
+        if self.over:
             return await self._receive()
+        seconds = min(_BODY_SECONDS, _FIRST_SECONDS + self._seen / _SLOWEST)
         try:
-            async with asyncio.timeout_at(self._deadline):
+            async with asyncio.timeout_at(self._begun + seconds):
                 return await self._next()
         except TimeoutError as error:
-            raise MultiPartException(f"this took longer than {_BODY_SECONDS} s to arrive") from error
+            raise MultiPartException(f"this did not arrive within {seconds:.0f} s") from error
 
     async def _next(self) -> Message:
         message = await self._receive()
@@ -201,7 +216,7 @@ class _Counted:
         if self._seen > self._limit:
             await _drain(message, self._receive, _DRAINED * self._limit)
             raise MultiPartException(f"this is larger than the maximum allowed size of {self._limit / 2**20:.1f} MiB")
-        self._over = not message.get("more_body", False)
+        self.over = not message.get("more_body", False)
         return message
 
 

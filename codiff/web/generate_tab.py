@@ -19,7 +19,7 @@ from codiff.web.painting import png_url
 from codiff.web.parts import foreseen, how_far, picture_buttons, preview, progress_line, run_and_cancel, told
 from codiff.web.picker import file_picker, picked_content
 from codiff.web.records import FIELD as RECORD
-from codiff.web.runs import Done, Step, Waiting
+from codiff.web.runs import Done, Step, Task, Waiting
 from codiff.web.settings_section import SettingsSection
 from codiff.web.steer_section import SteerSection
 from codiff.web.storage import Storage
@@ -211,7 +211,7 @@ class GenerateTab:
 
     def _stop(self, request: gr.Request) -> Any:
         """End the work; the event that waits for it then says so itself, after all that it said before."""
-        self._engine.workers.stop(self._storage.session(request.session_hash).name)
+        self._engine.workers.stop(self._storage.session(request.session_hash).name, Task.DRAW)
         return gr.update(interactive=False)
 
     def _select(self, result: Result | None, event: gr.SelectData) -> tuple[Any, Any]:

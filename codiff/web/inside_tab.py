@@ -15,18 +15,17 @@ from codiff.web.error_lines import ErrorLines, Updates
 from codiff.web.field_error import RUN, FieldError
 from codiff.web.generate_tab import GenerateTab, work_event
 from codiff.web.inside import conflict_maps, influence_curve, influence_maps, overlaid_influences
-from codiff.web.parts import drawn_figures, figures, how_far, progress_line, told
-from codiff.web.runs import Done
+from codiff.web.parts import drawn_figures, figures, how_far, in_the_making, progress_line, stored_figures, told
+from codiff.web.runs import Done, Step, Task, Waiting
 from codiff.web.settings_section import hinted
 from codiff.web.storage import Storage
 
 FORM = "inside"
 _NOTHING = "Generate a picture first: then you see here which model decided what."
-_COMPARING = "The same noise becomes a picture in each way, one after the other. They appear here together."
 # What is typed is held within the steps here: Gradio answers what is beyond a slider's end with an error of the server.
-_WITHIN = f"""(result, step, picture) => {{
+_WITHIN = f"""(result, step, ...others) => {{
   const most = Number(document.querySelector("#{FORM}-step input[type=range]")?.max ?? step);  // none: not seen yet
-  return [result, Math.min(Math.max(Math.round(Number(step) || 0), 0), most), picture];
+  return [result, Math.min(Math.max(Math.round(Number(step) || 0), 0), most), ...others];
 }}"""
 
 
@@ -43,6 +42,7 @@ class InsideTab:
         self._engine, self._storage, self._generate = engine, storage, generate
         self._colours = colours_of(engine.pipe.modalities)
         self._errors = ErrorLines(FORM)
+        self._seen = gr.State(None)  # the record's place of the result that is looked into
         with gr.Row(elem_classes="insight"):
             with gr.Column(elem_classes="watch"):
                 self._place_influences()
@@ -97,44 +97,60 @@ class InsideTab:
         result = self._generate.result
         shown = [self._overlays, self._maps, self._curve, self._conflict]
         looked = [result, self._step, self._picture]
-        opened = [self._step, self._picture, self._compare, *shown]
+        compared = [self._progress, self._ways, self._archive]
+        opened = [self._seen, self._step, self._picture, self._compare, *shown, *compared]
         for begun in (self._generate.drawn, self._generate.recalled):
-            begun.success(self._opened, result, opened, **QUIET)
-        gr.on(
-            [self._step.input, self._picture.input], self._looked, looked, shown,
-            trigger_mode="always_last", js=_WITHIN, **QUIET,
-        )  # fmt: skip
-        turned = [result, self._step, self._generate.chosen]
+            begun.success(self._opened, [result, self._seen], opened, **QUIET)
+        self._step.input(self._looked, looked, shown, trigger_mode="always_last", js=_WITHIN, **QUIET)
+        self._picture.input(self._turned, looked, [*shown, *compared], trigger_mode="always_last", js=_WITHIN, **QUIET)
         self._generate.selected.then(
-            self._turned, turned, [self._picture, *shown], trigger_mode="always_last", js=_WITHIN, **QUIET
-        )
+            self._followed, [result, self._step, self._generate.chosen, self._picture],
+            [self._picture, *shown, *compared], trigger_mode="always_last", js=_WITHIN, **QUIET,
+        )  # fmt: skip
         self._compare.click(
-            self._compared, result, [*self._errors.components, self._progress, self._ways, self._archive, self._cancel],
+            self._compared, [result, self._picture], [*self._errors.components, *compared, self._cancel],
             trigger_mode="once", api_visibility="private", **work_event(self._engine),
         )  # fmt: skip
         self._cancel.click(self._stop, None, self._cancel, **QUIET)
 
-    def _opened(self, result: Result | None) -> Updates:
-        """A new result: all its steps together, its first picture."""
-        if result is None:
+    def _opened(self, result: Result | None, seen: str | None, request: gr.Request) -> Updates:
+        """A new result, if a run brought one: all its steps together, its first picture."""
+        if result is None or str(result.record_path) == seen:
             return {self._step: gr.skip()}
         choices = [(caption, place) for place, caption in enumerate(result.captions)]
         return {
+            self._seen: str(result.record_path),
             self._step: gr.update(maximum=max(1, len(result.timesteps)), value=0),
             self._picture: gr.update(choices=choices, value=0, visible=len(choices) > 1),
             self._compare: gr.update(interactive=True),
-            **self._looked(result, 0, 0),
+            **self._turned(result, 0, 0, request),
         }
 
-    def _turned(self, result: Result | None, step: float | None, picture: int) -> Updates:
-        """Another picture of the gallery is looked at: so it is here."""
-        return {self._picture: picture, **self._looked(result, step, picture)}
+    def _followed(
+        self, result: Result | None, step: float | None, chosen: int, picture: int | None, request: gr.Request
+    ) -> Updates:
+        """A picture of the gallery is looked at: so it is here."""
+        if chosen == picture:
+            return self._looked(result, step, picture)
+        return {self._picture: chosen, **self._turned(result, step, chosen, request)}
+
+    def _turned(self, result: Result | None, step: float | None, picture: int | None, request: gr.Request) -> Updates:
+        """Another picture is looked at: a comparison of the one before ends, and its pictures go."""
+        self._stop(request)
+        return {**self._looked(result, step, picture), **self._nothing_compared()}
+
+    def _nothing_compared(self) -> Updates:
+        return {
+            self._progress: told(),
+            self._ways: [],
+            self._archive: gr.update(value=None, interactive=False),
+        }
 
     def _looked(self, result: Result | None, step: float | None, picture: int | None) -> Updates:
         """The figures of one step, counted from 1, or with 0 of all together."""
         if result is None or result.influences is None:
-            return {self._overlays: []}
-        place = picture if picture is not None and 0 <= picture < len(result.images) else 0
+            return {figure: [] for figure in (self._overlays, self._maps, self._curve, self._conflict)}
+        place = _place(result, picture)
         at = None if not step else min(max(int(step), 1), len(result.timesteps)) - 1
         image, influences, colours = result.images[place], result.influences, self._colours
         conflict = {} if result.conflict is None else conflict_maps(result.conflict, image, place, at)
@@ -153,39 +169,52 @@ class InsideTab:
         level = f"noise level {result.timesteps[at]:.0f} ({most} is noise alone, 0 the picture)"
         return f"step {at + 1} of {len(result.timesteps)}, {level}"
 
-    def _compared(self, result: Result | None, request: gr.Request) -> Iterator[Updates]:
-        """Updates while the same request is drawn in other ways."""
+    def _compared(self, result: Result | None, picture: int | None, request: gr.Request) -> Iterator[Updates]:
+        """Updates while one picture of a request is drawn in other ways."""
         idle = {self._cancel: gr.update(interactive=False)}
         if result is None:
             yield {**idle, self._progress: told(_NOTHING)}
             return
         try:
+            ways = [way.caption for way in self._engine.ways(result.checked)]
             yield {
                 **self._errors.cleared(),
+                **self._nothing_compared(),
                 self._cancel: gr.update(interactive=True),
                 self._progress: told("Starting"),
-                self._ways: _COMPARING,
+                self._ways: in_the_making(ways, None),
             }
-            session = self._storage.session(request.session_hash)
+            session, place = self._storage.session(request.session_hash), _place(result, picture)
             last: Updates = {self._progress: told("Stopped"), self._ways: []}
-            with closing(self._engine.compare(result.checked, session)) as events:
+            with closing(self._engine.compare(result.checked, session, place)) as events:
                 for event in events:
                     if isinstance(event, Done):
-                        last = self._ways_of(event.result)
+                        last = self._ways_of(ways, event.result)
                     else:
-                        yield {self._progress: how_far(event)}
+                        yield {self._progress: how_far(event), **self._foreseen(ways, event)}
             yield {**idle, **last}
         except FieldError as error:
-            yield {**idle, **self._errors.shown(error), self._progress: told(), self._ways: []}
+            yield {**idle, **self._errors.shown(error), **self._nothing_compared()}
 
-    def _ways_of(self, result: Result) -> Updates:
+    def _foreseen(self, ways: list[str], event: Waiting | Step) -> Updates:
+        """Updates that show the ways that are done and the one at work, where there is anything new."""
+        row = event.preview if isinstance(event, Step) else None
+        return {} if row is None else {self._ways: in_the_making(ways, row)}
+
+    def _ways_of(self, ways: list[str], result: Result) -> Updates:
+        seed = result.checked.request.seed
         return {
-            self._progress: told(f"{len(result.images)} ways in {result.seconds:.0f} s", 1.0),
-            self._ways: drawn_figures(dict(zip(result.captions, result.images, strict=True))),
+            self._progress: told(f"{len(ways)} ways of seed {seed} in {result.seconds:.0f} s", 1.0),
+            self._ways: stored_figures(dict(zip(ways, result.paths, strict=True))),
             self._archive: gr.update(value=str(result.archive_path), interactive=True),
         }
 
     def _stop(self, request: gr.Request) -> Any:
         """End the work; the event that waits for it then says so itself, after all that it said before."""
-        self._engine.workers.stop(self._storage.session(request.session_hash).name)
+        self._engine.workers.stop(self._storage.session(request.session_hash).name, Task.COMPARE)
         return gr.update(interactive=False)
+
+
+def _place(result: Result, picture: int | None) -> int:
+    """Of the picture that is looked at; the first one's where it is of an earlier result."""
+    return picture if picture is not None and 0 <= picture < len(result.images) else 0

@@ -26,6 +26,7 @@ class Limits:
         run_seconds: that one request may take, waiting excluded.
         silent_seconds: after which a request that nobody listens to any more is given up.
         keep_seconds: that files live.
+        stored_bytes: of all files together, beyond which no more are taken in.
     """
 
     images: int = 8
@@ -42,6 +43,7 @@ class Limits:
     run_seconds: float = 600
     silent_seconds: float = 20
     keep_seconds: float = 3600
+    stored_bytes: int = 4 * 2**30
 
     def __post_init__(self) -> None:
         """Raises:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -13,6 +15,7 @@ from codiff.web.painting import jpeg_url, png_url
 from codiff.web.runs import Step, Waiting
 
 _THUMBNAIL = 128  # pixels
+_COMING = Image.new("RGBA", (1, 1), (128, 128, 128, 40))  # where a picture will be: seen on light and dark pages
 
 
 def progress_line(**settings: Any) -> gr.HTML:
@@ -99,14 +102,37 @@ def figures(title: str, empty: str = "", *, columns: int = 3, skipped: int = 0, 
 def drawn_figures(pictures: Mapping[str, Image.Image]) -> list[dict[str, Any]]:
     """What `figures` show of pictures by their captions."""
     return [
-        {
-            "src": jpeg_url(picture) if picture.mode == "RGB" else png_url(picture),
-            "caption": caption,
-            "width": picture.width,
-            "height": picture.height,
-        }
+        _figure(caption, picture, jpeg_url(picture) if picture.mode == "RGB" else png_url(picture))
         for caption, picture in pictures.items()
     ]
+
+
+def stored_figures(paths: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """What `figures` show of PNG files by their captions: as they are, with all that they say of their origin."""
+    shown = []
+    for caption, path in paths.items():
+        with Image.open(path) as picture:
+            url = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+            shown.append(_figure(caption, picture, url))
+    return shown
+
+
+def in_the_making(captions: Sequence[str], row: Image.Image | None) -> list[dict[str, Any]]:
+    """What `figures` show of square pictures that are drawn one after the other, each in its own place from the
+    beginning.
+
+    Args:
+        captions: of all.
+        row: the first of them, side by side; None before there is any.
+    """
+    side = _THUMBNAIL if row is None else row.height
+    pictures = [] if row is None else [row.crop((left, 0, left + side, side)) for left in range(0, row.width, side)]
+    pictures += [_COMING.resize((side, side))] * (len(captions) - len(pictures))
+    return drawn_figures(dict(zip(captions, pictures, strict=True)))
+
+
+def _figure(caption: str, picture: Image.Image, url: str) -> dict[str, Any]:
+    return {"src": url, "caption": caption, "width": picture.width, "height": picture.height}
 
 
 def _part(name: str, value: Any, **settings: Any) -> gr.HTML:

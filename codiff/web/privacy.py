@@ -77,20 +77,21 @@ class Privacy:
             await self._ask(scope, receive, send, visitor)
         elif path == _STREAM or path.startswith((_CALL, _HEARTBEAT)):
             await self._listen(scope, receive, send, visitor)
-        elif path.rstrip("/") in ("", "/config") and visitor is None:
+        elif path.rstrip("/") == "/login" or (path.rstrip("/") in ("", "/config") and visitor is None):
+            # Who logs in is a new visitor: another person may have used this browser before.
             await self.app(scope, receive, self._greeting(scope, send))
         else:
             await self.app(scope, receive, send)
 
     def _greeting(self, scope: Scope, send: Send) -> Send:
-        """A way to answer with the cookie of a new visitor."""
+        """A way to answer with the cookie of a new visitor, where that is a good answer."""
         secure = scope.get("scheme") == "https" or Headers(scope=scope).get("x-forwarded-proto") == "https"
         policy = "SameSite=None; Secure; Partitioned" if self.framed and secure else "SameSite=Lax"
         secured = "; Secure" if secure and not self.framed else ""
         cookie = f"{COOKIE}={self.visitors.new_token()}; Path=/; Max-Age={_COOKIE_SECONDS}; HttpOnly; {policy}{secured}"
 
         async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] == "http.response.start" and message["status"] < 300:
                 headers = [*message.get("headers", []), (b"set-cookie", cookie.encode())]
                 message = {**message, "headers": headers}
             await send(message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -129,7 +130,7 @@ def restored(
     if data.startswith(_PNG):
         told = _told_by(data, limits)
         if IN_PICTURES not in told:
-            return _from_metadata(told, pipe)
+            return _from_metadata(told, pipe, model, weights)
         data = json.dumps(told[IN_PICTURES]).encode()
     record = _parsed(data)
     try:
@@ -261,7 +262,7 @@ def _told_by(data: bytes, limits: Limits) -> dict[str, Any]:
     return told
 
 
-def _from_metadata(told: dict[str, Any], pipe: CollaborativePipeline) -> Restored:
+def _from_metadata(told: dict[str, Any], pipe: CollaborativePipeline, model: str, weights: str) -> Restored:
     """What a picture of the command line tells, or one whose record was too long: words and settings alone."""
     try:
         settings, given = told["settings"], told["conditions"]
@@ -274,18 +275,29 @@ def _from_metadata(told: dict[str, Any], pipe: CollaborativePipeline) -> Restore
             guidance=settings["guidance"],
             composition=settings["composition"],
         )
+        made_with = str(settings.get("model", model)), str(settings.get("weights", weights))
+        eta = settings.get("eta")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FieldError(FIELD, _NO_SETTINGS) from error
-    missing = [modality[:40] for modality in given if modality not in words]
-    notes = (
-        (
-            f"this picture does not hold its {', '.join(missing)}, so {'they are' if len(missing) > 1 else 'it is'} "
-            "switched off and another picture would come of it; load the JSON file for all of it",
+    notes = _missing([modality for modality in given if modality not in words])
+    if told.get("steering"):
+        notes.append("this picture was steered, which is left out here: load the JSON file for it, or steer again")
+    if eta:
+        notes.append(
+            f"this picture was drawn with eta {eta!r:.40}, and here eta is 0: another picture would come of it"
         )
-        if missing
-        else ()
-    )
-    return Restored(request, notes)
+    return Restored(request, (*notes, *_other_model(*made_with, model, weights)))
+
+
+def _missing(modalities: Sequence[str]) -> list[str]:
+    """What to tell of conditions that a picture names and does not hold."""
+    if not modalities:
+        return []
+    names, off = ", ".join(modality[:40] for modality in modalities), "they are" if len(modalities) > 1 else "it is"
+    return [
+        f"this picture does not hold its {names}, so {off} switched off and another picture would come of it; load the "
+        "JSON file for all of it"
+    ]
 
 
 def _is_words(pipe: CollaborativePipeline, modality: str) -> bool:

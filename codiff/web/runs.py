@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -29,6 +30,14 @@ _LOG = logging.getLogger("codiff.web")
 _BEAT = 0.5  # seconds between two events at most: only between them can a generator be closed
 
 T = TypeVar("T")
+
+
+class Task(Enum):
+    """What a visitor asks for, each cancelled by a button of its own."""
+
+    DRAW = "draw"
+    COMPARE = "compare"
+    EDIT = "edit"
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ class Step:
     Attributes:
         index: steps that are done, 0 at the beginning.
         of: all steps.
-        preview: the predicted x_0 of all its pictures in a row; None where there is no new one.
+        preview: its finished pictures and the predicted x_0 of those at work, in a row; None where there is no new one.
         seconds: since the work began.
     """
 
@@ -126,11 +135,13 @@ class Run:
     Attributes:
         owner: name of the session's folder.
         limits: what it may take.
+        task: what it is for; None where nothing but its session ends it.
         notes: how inputs were adapted, noted while it worked.
     """
 
     owner: str
     limits: Limits
+    task: Task | None = None
     notes: list[str] = field(default_factory=list)
     _steps: queue.SimpleQueue[Step | None] = field(default_factory=queue.SimpleQueue)
     _asked_to_stop: bool = False
@@ -218,7 +229,7 @@ class Workers:
         return len(self._working)
 
     def run(
-        self, work: Callable[[Run], T], *, owner: str, lighter: str | None = None
+        self, work: Callable[[Run], T], *, owner: str, task: Task | None = None, lighter: str | None = None
     ) -> Generator[Event[T], None, None]:
         """Events of a piece of work, which queues up when the first of them is asked for.
 
@@ -227,13 +238,14 @@ class Workers:
         Args:
             work: done in a thread; it calls `Run.step`.
             owner: name of the session's folder.
+            task: what it is for.
             lighter: the field to lower where memory does not suffice; None where there is none.
 
         Raises:
             FieldError: the queue is full, an input turned out wrong, memory or time does not suffice, or something
                 unforeseen happened, which is logged.
         """
-        run = Run(owner, self.limits)
+        run = Run(owner, self.limits, task)
         future = self._submit(run, work, lighter)
         try:
             for event in self._events(run, future):
@@ -243,11 +255,16 @@ class Workers:
         finally:
             self._end([run])
 
-    def stop(self, owner: str) -> None:
-        """End all that a session asked for; its iterators end without `Done`."""
+    def stop(self, owner: str, task: Task | None = None) -> None:
+        """End what a session asked for; its iterators end without `Done`.
+
+        Args:
+            owner: name of the session's folder.
+            task: what alone is ended; all without.
+        """
         with self._lock:
             owned = [run for run in (*self._waiting, *self._working) if run.owner == owner]
-        self._end(owned)
+        self._end(run for run in owned if task in (None, run.task))
 
     def close(self) -> None:
         """End everything, and wait until it has ended."""

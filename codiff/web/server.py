@@ -32,9 +32,6 @@ from codiff.web.privacy import Privacy
 from codiff.web.storage import Storage
 from codiff.web.visitors import Visitors
 
-MOST_STORED = 4 * 2**30
-"""Bytes of all files together beyond which no more are taken in."""
-
 _MOST_SESSIONS = 200  # of which Gradio remembers inputs and states
 _MOST_CONNECTIONS = 1000
 _STARTING = 60.0  # seconds
@@ -154,10 +151,6 @@ class PageServer:
             self._storage.expire()
             self._visitors.prune()
 
-    def _crowded(self) -> bool:
-        files = (path for path in self._storage.root.rglob("*") if path.is_file())
-        return sum(map(_size, files)) > MOST_STORED
-
     def _guarded(self, app: FastAPI, login: bool, patience: float) -> ASGIApp:
         """The page's app behind all that stands before it."""
         blocks, queue = self._blocks, self._blocks._queue
@@ -175,7 +168,7 @@ class PageServer:
             attendance,
             self._limits,
             stop=self._stop_session,
-            crowded=self._crowded,
+            crowded=lambda: self._storage.is_full,
             framed=framed,
         )
         inner = Login(inner, blocks.app) if login else inner
@@ -227,10 +220,3 @@ def _touch(path: Path, root: Path) -> None:
     for place in (path, *path.parents):
         if place.is_relative_to(root) and place != root and place.exists():
             os.utime(place)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:  # it was removed just now
-        return 0

@@ -8,8 +8,11 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from codiff.composition import InfluenceBias
+from codiff.composition.steering import Curve
 from codiff.errors import InputError
 from codiff.web.condition_inputs import QUIET, ConditionInput, Data
 from codiff.web.error_lines import ErrorLines, Updates
@@ -22,7 +25,13 @@ FIELD = "bias"
 MOST = 6.0  # nats: odds times 400
 _TIMES = {"Early": 1.0, "Middle": 0.5, "Late": 0.0}  # fractions of the noise schedule
 _ALWAYS = 1.0
+_MOST_FACTOR = 2.0
 _PAINTED = 3.0
+_OTHERWISE = (
+    "this form cannot show all of this steering, and Generate steers as the form shows: a strength goes as far as "
+    f"{MOST:g}, a brush has one strength, and factors from 0 to {_MOST_FACTOR:g} are set at three moments. Programs "
+    "still draw it exactly: send the settings file to /repeat"
+)
 
 
 @dataclass(frozen=True)
@@ -69,8 +78,8 @@ class SteerSection:
             with gr.Tabs():
                 self._parts = [_placed(each, form) for each in inputs]
             reset = gr.Button("Back to what is learned", size="sm", elem_id=f"{form}-steer-reset")
-        errors.place(FIELD)
-        reset.click(lambda: self.filled(None), None, self.components, **QUIET)
+        line = errors.place(FIELD)
+        reset.click(lambda: self.filled(None), None, [*self.components, line], **QUIET)
 
     @property
     def components(self) -> list[Any]:
@@ -109,26 +118,64 @@ class SteerSection:
         return self._errors.noted(FIELD, [told] if off else [])
 
     def filled(self, bias: InfluenceBias | None) -> Updates:
-        """Updates that show a steering; None is none."""
+        """Updates that show a steering, or what is nearest to it, which is told; None is none."""
         shown: dict[Any, Any] = {}
-        curves = {} if bias is None else bias.curves
+        given = InfluenceBias(timesteps=self._timesteps) if bias is None else bias
         for part in self._parts:
-            strength = 0.0 if bias is None else bias.strengths.get(part.modality, 0.0)
-            plane = None if bias is None else bias.maps.get(part.modality)
-            factors = [_ALWAYS] * len(_TIMES)
-            curve = curves.get(part.modality)
-            if curve is not None and not callable(curve):
-                fractions, values = np.array(curve).T
-                factors = [float(np.interp(fraction, fractions, values)) for fraction in _TIMES.values()]
-            shown[part.strength] = strength
-            shown.update(zip(part.times, factors, strict=True))
-            shown[part.brush] = _PAINTED if plane is None else float(plane.abs().max())
-            shown[part.painter] = "" if plane is None else painted_steering(plane.numpy())
-        return shown
+            plane = given.maps.get(part.modality)
+            painted = None if plane is None or not plane.any() else _squared(plane.numpy())
+            shown[part.strength] = float(np.clip(given.strengths.get(part.modality, 0.0), -MOST, MOST))
+            shown.update(zip(part.times, _factors(given.curves.get(part.modality)), strict=True))
+            shown[part.brush] = _PAINTED if painted is None else min(float(np.abs(painted).max()), MOST)
+            shown[part.painter] = "" if painted is None else painted_steering(painted)
+        return {**shown, **self._errors.noted(FIELD, [] if self._shows(given) else [_OTHERWISE])}
 
     def over(self, picture: str) -> Updates:
         """Updates that lay a picture, a data URL, below the brush."""
         return {part.painter: gr.update(underlay=picture) for part in self._parts}
+
+    def _shows(self, bias: InfluenceBias) -> bool:
+        """Whether the form can say the same."""
+        steered = [m for m in bias.modalities if bias.strengths.get(m) or (m in bias.maps and bias.maps[m].any())]
+        same_times = bias.timesteps == self._timesteps
+        return all(
+            abs(bias.strengths.get(modality, 0.0)) <= MOST
+            and (modality not in bias.maps or _is_brushed(bias.maps[modality].numpy()))
+            and (modality not in bias.curves or (same_times and _is_set_by_sliders(bias.curves[modality])))
+            for modality in steered
+        )
+
+
+def _is_brushed(plane: NDArray[np.floating]) -> bool:
+    """Whether a brush of one strength can paint a map (h, w)."""
+    strengths = np.unique(np.abs(plane[plane != 0]))
+    return plane.shape[0] == plane.shape[1] and len(strengths) <= 1 and bool((strengths <= MOST).all())
+
+
+def _squared(plane: NDArray[np.floating]) -> NDArray[np.floating]:
+    """A map (h, w) as painters show maps, (side, side)."""
+    side = max(plane.shape)
+    if plane.shape == (side, side):
+        return plane
+    return np.asarray(Image.fromarray(plane).resize((side, side), Image.Resampling.NEAREST))
+
+
+def _factors(curve: Curve | None) -> list[float]:
+    """What the sliders at `_TIMES` show of a curve."""
+    if curve is None or callable(curve):
+        return [_ALWAYS] * len(_TIMES)
+    fractions, values = np.array(curve).T
+    return [float(np.clip(np.interp(fraction, fractions, values), 0, _MOST_FACTOR)) for fraction in _TIMES.values()]
+
+
+def _is_set_by_sliders(curve: Curve) -> bool:
+    """Whether a curve is the straight lines between the sliders' factors."""
+    if callable(curve):
+        return False
+    fractions, values = np.array(curve).T
+    where, factors = np.array(sorted(zip(_TIMES.values(), _factors(curve), strict=True))).T
+    corners = np.union1d(fractions, where)
+    return np.allclose(np.interp(corners, fractions, values), np.interp(corners, where, factors), rtol=0, atol=1e-9)
 
 
 def _steers(part: Steered, data: Data) -> bool:
@@ -147,8 +194,9 @@ def _placed(given: ConditionInput, form: str) -> Steered:
         with gr.Row(elem_classes="times"):
             times = [
                 gr.Slider(
-                    0, 2, _ALWAYS, step=0.05, label=label, min_width=70, buttons=[], **hinted(name, label.lower()),
+                    0, _MOST_FACTOR, _ALWAYS, step=0.05, label=label, min_width=70, buttons=[],
                     info=f"How much of it holds in {moment} of the drawing: 0 nothing, 1 all, 2 twice.",
+                    **hinted(name, label.lower()),
                 )
                 for label, moment in zip(_TIMES, ("the first steps", "the middle", "the last steps"), strict=True)
             ]  # fmt: skip

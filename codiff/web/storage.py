@@ -19,8 +19,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from codiff.cli.outputs import slug
-from codiff.web.field_error import FieldError
+from codiff.web.field_error import RUN, FieldError
 from codiff.web.limits import Limits
+from codiff.web.room import Room
 
 _PREFIX, _LOCK = "codiff-web-", ".lock"
 _STARTING = 60.0  # seconds that a server may take between making its folder and locking it
@@ -29,18 +30,29 @@ _STARTING = 60.0  # seconds that a server may take between making its folder and
 class SessionFolder:
     """Where the files of one visitor lie.
 
-    Attributes:
+    Args:
         path: the folder, of mode 0700.
+        room: that the files of all visitors share.
+
+    Attributes:
+        path: the folder.
         name: its name, which the server derived.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, room: Room) -> None:
         self.path = path
         self.name = path.name
+        self._room = room
         self._numbers = itertools.count(1)
 
     def new_folder(self, kind: str = "") -> Path:
-        """A fresh, empty folder; `kind` is for people."""
+        """A fresh, empty folder; `kind` is for people.
+
+        Raises:
+            FieldError: the files of all visitors leave no room for more.
+        """
+        if not self._room.is_left:
+            raise FieldError(RUN, "the server has no room for more files just now; try again later")
         name = "-".join(filter(None, (slug(kind), f"{next(self._numbers):04d}", secrets.token_hex(4))))
         folder = self.path / name
         folder.mkdir(mode=0o700, parents=True)
@@ -51,9 +63,34 @@ class SessionFolder:
 
         Args:
             name: what people read when they save it; everything but letters, digits, hyphens and the ending goes.
+
+        Raises:
+            FieldError: as `new_folder`.
         """
         stem, dot, ending = name.rpartition(".")
         return self.new_folder() / f"{slug(stem if dot else name) or 'file'}{'.' if dot else ''}{slug(ending)}"
+
+    def keep_only(self, kind: str, content: bytes) -> Path:
+        """A new file, the only one of its kind: those before it go.
+
+        Args:
+            kind: of the file; no other folder may be of this kind.
+            content: of the file.
+
+        Raises:
+            FieldError: as `new_folder`.
+            OSError: it cannot be written; those before it stay.
+        """
+        before = list(self.path.glob(f"{kind}-*"))
+        folder = self.new_folder(kind)
+        try:
+            (folder / kind).write_bytes(content)
+        except OSError:
+            _remove(folder)
+            raise
+        for earlier in before:
+            _remove(earlier)
+        return folder / kind
 
     def owned(self, path: str | Path, field: str) -> Path:
         """A path that came back from a page, if it is a regular file of this session, reached without any link.
@@ -87,10 +124,16 @@ class Storage:
         self._alive = FileLock(self.root / _LOCK, thread_local=False)
         self._alive.acquire()
         self._secret = secrets.token_bytes(32)
+        self._room = Room(self.root, limits.stored_bytes)
         self._sessions: dict[str, SessionFolder] = {}
         self._lock = threading.Lock()
         self.close = weakref.finalize(self, _remove_root, self.root, self._alive)
         """Remove everything; also called when the process ends."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all files together are beyond `limits.stored_bytes`."""
+        return not self._room.is_left
 
     def session(self, session_hash: str | None) -> SessionFolder:
         """The folder of a session, made where there is none; nobody can guess its name, no client can choose it.
@@ -101,7 +144,7 @@ class Storage:
         known = session_hash or secrets.token_hex(16)
         name = hmac.new(self._secret, known.encode(errors="surrogatepass"), hashlib.sha256).hexdigest()[:32]
         with self._lock:
-            folder = self._sessions.setdefault(name, SessionFolder(self.root / name))
+            folder = self._sessions.setdefault(name, SessionFolder(self.root / name, self._room))
             folder.path.mkdir(mode=0o700, exist_ok=True)
         return folder
 

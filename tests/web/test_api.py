@@ -81,6 +81,18 @@ def test_pictures_are_those_of_the_engine(client: Any, drawing: Engine, mask: Pa
     assert progress == {"done": True}
 
 
+def test_nothing_is_decoded_but_the_picture(client: Any, drawing: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded, decode = [], drawing.pipe.vae.decode
+
+    def counted(latents: Any, *given: Any, **named: Any) -> Any:
+        decoded.append(len(latents))
+        return decode(latents, *given, **named)
+
+    monkeypatch.setattr(drawing.pipe.vae, "decode", counted)
+    client.predict(text=CAPTIONS[0], steps=STEPS, count=2, api_name="/generate")
+    assert decoded == [2]
+
+
 def test_a_record_is_drawn_again_with_its_steering(client: Any, drawing: Engine) -> None:
     given = {"text": CAPTIONS[0], "mask": raw_conditions()["mask"]}
     bias = InfluenceBias({"mask": 2.0}, {"text": np.eye(8, dtype=np.float32)})

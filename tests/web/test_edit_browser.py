@@ -342,6 +342,79 @@ def test_settings_are_opened_again(page: Any, face: Path, tmp_path: Path) -> Non
     assert "open them in the Generate tab" in error(page, "record")
 
 
+def mark(page: Any, *eyes: tuple[float, float]) -> None:
+    """Click the eyes, at shares of the photo's width and height, and wait for the face that is cut out."""
+    photo = page.locator("#edit-eyes .photo")
+    box = photo.bounding_box()
+    for number, (x, y) in enumerate(eyes):
+        photo.click(position={"x": x * box["width"], "y": y * box["height"]})
+        if number == 0:
+            error(page, "eyes")
+    no_error(page, "eyes")
+    page.locator("#edit-crop img").wait_for()
+
+
+def test_settings_mark_the_eyes_of_their_photo_again(page: Any, wide: Path, face: Path, tmp_path: Path) -> None:
+    def marks() -> list[str]:
+        places: list[str] = page.eval_on_selector_all(
+            "#edit-eyes .mark", "marks => marks.map(each => each.style.cssText)"
+        )
+        return places
+
+    open_photo(page, wide)
+    error(page, "photo")
+    mark(page, (0.45, 0.5), (0.6, 0.47))
+    edit(page)
+    first, marked = compared(page)[1], marks()
+    with page.expect_download() as download:
+        page.click("#edit-settings")
+    settings = tmp_path / "settings.json"
+    download.value.save_as(settings)
+    page.focus("#edit-eyes .mark >> nth=0")
+    before = page.get_attribute("#edit-crop img", "src")
+    page.keyboard.press("Shift+ArrowLeft")
+    page.wait_for_function("src => document.querySelector('#edit-crop img').src !== src", arg=before)
+    page.set_input_files("#edit-open input", str(settings))  # the photo is there
+    page.locator("#edit-record-error", has_text="which part of it is edited, too").wait_for()
+    page.wait_for_function("src => document.querySelector('#edit-crop img').src === src", arg=before)
+    assert marks() == marked
+    edit(page)
+    assert compared(page)[1] == first
+    page.reload()
+    page.wait_for_selector("#edit-eyes .eyes")
+    page.set_input_files("#edit-open input", str(settings))  # the photo comes later
+    page.locator("#edit-record-error", has_text="pick yours again").wait_for()
+    open_photo(page, wide)
+    page.wait_for_function("src => document.querySelector('#edit-crop img')?.src === src", arg=before)
+    assert marks() == marked
+    edit(page)
+    assert compared(page)[1] == first
+    open_photo(page, face)  # another one: what the page finds in it
+    page.wait_for_function("document.querySelector('#edit-aligned input').checked")
+    page.set_input_files("#edit-open input", str(settings))
+    page.locator("#edit-record-error", has_text="photo above stays").wait_for()
+    assert page.is_checked("#edit-aligned input")
+
+
+def test_settings_say_again_that_a_picture_is_cut(page: Any, face: Path, tmp_path: Path) -> None:
+    open_photo(page, face)
+    page.wait_for_function("document.querySelector('#edit-aligned input').checked")
+    page.uncheck("#edit-aligned input")
+    mark(page, (0.5, 0.5), (0.7, 0.5))
+    edit(page)
+    with page.expect_download() as download:
+        page.click("#edit-settings")
+    download.value.save_as(tmp_path / "settings.json")
+    cut = page.get_attribute("#edit-crop img", "src")
+    page.check("#edit-aligned input")
+    page.wait_for_function("src => document.querySelector('#edit-crop img')?.src !== src", arg=cut)
+    page.set_input_files("#edit-open input", str(tmp_path / "settings.json"))
+    page.locator("#edit-record-error", has_text="which part of it is edited, too").wait_for()
+    page.wait_for_function("!document.querySelector('#edit-aligned input').checked")
+    page.wait_for_function("src => document.querySelector('#edit-crop img')?.src === src", arg=cut)
+    assert page.locator("#edit-eyes .mark").count() == 2
+
+
 def test_a_strength_is_found(page: Any, face: Path) -> None:
     open_photo(page, face)
     page.uncheck("#edit-mask .switch input")

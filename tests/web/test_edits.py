@@ -36,6 +36,7 @@ from codiff.web.engine import Engine
 from codiff.web.eye_marks import marked
 from codiff.web.field_error import FieldError
 from codiff.web.limits import Limits
+from codiff.web.notices import heard
 from codiff.web.painting import steering_of
 from codiff.web.runs import Done, Step
 from codiff.web.storage import SessionFolder, Storage
@@ -122,6 +123,13 @@ def pixels(path: Path) -> np.ndarray:
 
 def learned_files(session: SessionFolder) -> list[Path]:
     return sorted(path for path in (session.path / "learned").iterdir() if not path.stem.endswith("noise"))
+
+
+def test_programs_do_not_pay_for_previews(edits: Edits, session: SessionFolder) -> None:
+    edit = edits.check(asked(editor="sdedit", seed=3), session)
+    events = list(EditRun(edits.engine, edit, session, previews=False).events())
+    assert all(event.preview is None for event in events if isinstance(event, Step))
+    assert isinstance(events[-1], Done)
 
 
 @pytest.mark.parametrize("editor", list(EDITORS))
@@ -332,6 +340,10 @@ def test_settings_bring_back_all_but_the_photo(edits: Edits, session: SessionFol
         ({"strengths": "much"}, "damaged"),
         ({"codiff_edit": 2}, "damaged"),
         ({"region": "data:,"}, "may change is damaged"),
+        ({"framing": {"eyes": [[0.1, 0.2]]}}, "eyes in these settings are damaged"),
+        ({"framing": {"eyes": [[0.1, 2.0], [0.1, 0.2]]}}, "eyes in these settings are damaged"),
+        ({"framing": {"face": -1}}, "damaged"),
+        ({"framing": "all"}, "damaged"),
         ({"seed": -1}, "not a settings file"),
         ({"codiff_edit": ...}, "not a settings file"),
         ({"codiff_edit": ..., "codiff_record": 1}, "open them in the Generate tab"),
@@ -380,6 +392,27 @@ def test_records_hold_no_pixel_of_the_photo(edits: Edits, session: SessionFolder
     assert record["conditions"] == {"text": {"kind": "words", "data": TEXT}}
     assert len(record["photo"]) == 64
     assert record["source"] == {}
+
+
+MARKS = ((0.4, 0.5), (0.53, 0.51))
+
+
+@pytest.mark.parametrize("framing", [Framing(MARKS), ALIGNED, Framing(MARKS, face=1)])
+def test_settings_know_their_photo_and_which_part_was_edited(
+    edits: Edits, session: SessionFolder, framing: Framing
+) -> None:
+    side = 160 if framing.aligned else 240
+    content = png(noise(2, side, 160))
+    told = restored_edit(edits, drawn(edits, session, photo=content, framing=framing, steps=1).record_path.read_bytes())
+    assert told.photo.framing_of(edits, edits.open(content)) == framing
+    for other in (png(noise(3, side, 160)), png(noise(2, side, 100))):
+        assert told.photo.framing_of(edits, edits.open(other)) is None
+
+
+def test_older_settings_know_no_part(edits: Edits, session: SessionFolder) -> None:
+    record = drawn(edits, session, steps=1).record
+    older = {name: value for name, value in record.items() if name != "framing"}
+    assert restored_edit(edits, json.dumps(older).encode()).photo.framing_of(edits, edits.open(PHOTO)) is None
 
 
 WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -447,8 +480,9 @@ def test_which_of_several_faces(edits: Edits, session: SessionFolder, monkeypatc
     with pytest.raises(FieldError, match="2 faces are in this photo") as error:
         edits.framed(photo, Framing())
     assert error.value.field == "face"
-    first = edits.framed(photo, Framing(face=0))
-    exact = edits.framed(photo, Framing([(30 / 200, 0.4), (50 / 200, 0.4)]))
+    with heard():  # the face is larger than the model draws
+        first = edits.framed(photo, Framing(face=0))
+        exact = edits.framed(photo, Framing([(30 / 200, 0.4), (50 / 200, 0.4)]))
     assert np.array_equal(np.asarray(first.crop), np.asarray(exact.crop))
     assert (first.eyes_seen, exact.eyes_seen) == (False, True)
     content, unsure = png(noise(0, 200, 100)), Framing(face=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import io
 import json
@@ -32,6 +33,7 @@ from codiff.web.engine import Engine, Request, Result
 from codiff.web.faces import procedural_face
 from codiff.web.field_error import RUN, FieldError
 from codiff.web.limits import Limits
+from codiff.web.parts import stored_figures
 from codiff.web.runs import Done, Step
 from codiff.web.storage import SessionFolder, Storage
 
@@ -354,6 +356,14 @@ class TestDraw:
         read = read_steering(tmp_path / "steering.json", ours.pipe.modalities, 1000)
         assert recorded(read) == recorded(bias)
 
+    def test_without_signing_it_is_told_once(
+        self, saved: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("codiff.cli.outputs.can_sign", lambda: False)
+        with closing(Engine.load(str(saved))) as ours:
+            assert ours.signer is ours.edit_signer is None
+        assert capsys.readouterr().err.count("carry no Content Credentials") == 1
+
     @pytest.mark.skipif(not can_sign(), reason="needs the packages of the extra `provenance`")
     def test_pictures_are_signed(self, saved: Path, folder: SessionFolder) -> None:
         with closing(Engine.load(str(saved))) as ours:
@@ -363,6 +373,19 @@ class TestDraw:
         assert origin.intact
         assert not origin.edited
         assert origin.record["settings"]["model"] == "tiny"
+
+    @pytest.mark.skipif(not can_sign(), reason="needs the packages of the extra `provenance`")
+    def test_so_are_those_of_a_comparison_as_the_page_shows_them(
+        self, saved: Path, folder: SessionFolder, tmp_path: Path
+    ) -> None:
+        with closing(Engine.load(str(saved))) as ours:
+            result = result_of(ours.compare(ours.check(request(conditions=conditions("text"), steps=1)), folder))
+        (figure,) = stored_figures({"collaborative": result.paths[0]})
+        (tmp_path / "saved.png").write_bytes(base64.b64decode(figure["src"].removeprefix("data:image/png;base64,")))
+        origin = read_origin(tmp_path / "saved.png")
+        assert origin is not None
+        assert origin.intact
+        assert (figure["caption"], figure["width"], figure["height"]) == ("collaborative", PIXELS, PIXELS)
 
     def test_steering_changes_pictures_and_influences(self, ours: Engine, folder: SessionFolder) -> None:
         plain = drawn(ours, folder, request())
@@ -405,6 +428,26 @@ class TestDraw:
         assert result.influences["text"].shape == (STEPS, 1, 1, 4, 4)
         one = result_of(ours.compare(ours.check(request(conditions=conditions("text"))), folder))
         assert (one.captions, one.conflict) == (["seed 0"], None)
+
+    def test_side_by_side_is_the_picture_that_is_asked_for(self, ours: Engine, folder: SessionFolder) -> None:
+        result = result_of(ours.compare(ours.check(request(count=3, seed=1)), folder, 2))
+        assert pixels(result)[0] == pixels(drawn(ours, folder, request(seed=3)))[0]
+        alone = drawn(ours, folder, request(seed=3, conditions=conditions("text")))
+        assert pixels(result)[2] == pixels(alone)[0]
+        assert {read_metadata(path)["seed"] for path in result.paths} == {3}
+        assert (result.record["seed"], result.record["count"]) == (3, 1)
+
+    def test_previews_show_the_finished_ways_too(
+        self, ours: Engine, folder: SessionFolder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("codiff.web.previews._OFTEN", 0.0)
+        monkeypatch.setattr("codiff.web.previews._SHARE", 1.0)
+        events = list(ours.compare(ours.check(request()), folder))
+        assert isinstance(events[-1], Done)
+        last = [event.preview for event in events if isinstance(event, Step) and event.preview is not None][-1]
+        assert last.size == (5 * PIXELS, PIXELS)
+        for place, image in enumerate(pixels(events[-1].result)[:-1]):
+            assert last.crop((place * PIXELS, 0, (place + 1) * PIXELS, PIXELS)).tobytes() == image
 
     def test_all_rules_that_a_model_learned_stand_side_by_side(self, folder: SessionFolder) -> None:
         pipe = new_pipeline()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+import time
+from contextlib import ExitStack
+
 import httpx
 import pytest
-from serving import Visitor, raw
+from serving import Visitor, raw, wait_for
 from serving import server as server
 from serving import visitor as visitor
 
+from codiff.web.gate import Gate
 from codiff.web.hosts import Hosts, same_origin
 from codiff.web.limits import Limits
 from codiff.web.server import PageServer
@@ -149,6 +154,13 @@ class TestOtherSites:
         assert same_origin(origin, [host]) is same
 
 
+def begun(server: PageServer, length: int, body: bytes = b"") -> socket.socket:
+    """A connection by which a request of this length was begun."""
+    line = raw(server, f"POST /gradio_api/queue/join HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n")
+    line.sendall(body)
+    return line
+
+
 class TestBodies:
     @pytest.mark.parametrize(
         ("body", "status", "reason"),
@@ -170,12 +182,55 @@ class TestBodies:
         assert reason in answer.text
 
     def test_large_requests_have_to_wait_for_each_other(
+        self, server: PageServer, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("codiff.web.gate._MOST_HELD", 500_000)
+        gate = server._server.config.app
+        assert isinstance(gate, Gate)
+        with begun(server, 600_000, b" " * 499_999):
+            wait_for(lambda: gate._held == 499_999)
+            refused = visitor.join("echo", [1])
+            assert (refused.status_code, "try again in a minute" in refused.text) == (503, True)
+        wait_for(lambda: gate._held == 0)
+        assert visitor.ask("echo", [1])["data"] == [[1]]
+
+    def test_what_there_is_no_room_for_is_read_before_it_is_refused(
         self, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("codiff.web.gate._MOST_HELD", 2 * LIMITS.upload_bytes - 1)
-        assert visitor.join("echo", [1]).status_code == 503
-        monkeypatch.undo()
+        monkeypatch.setattr("codiff.web.gate._MOST_HELD", 100_000)
+        assert visitor.join("echo", ["a" * 550_000]).status_code == 503
         assert visitor.ask("echo", [1])["data"] == [[1]]
+
+    @pytest.mark.parametrize("length", [20, 2 * LIMITS.upload_bytes])
+    def test_who_sends_nothing_keeps_nobody_out(
+        self, server: PageServer, visitor: Visitor, monkeypatch: pytest.MonkeyPatch, length: int
+    ) -> None:
+        monkeypatch.setattr("codiff.web.gate._MOST_HELD", 3 * LIMITS.upload_bytes)
+        with ExitStack() as idle:
+            for _ in range(30):
+                idle.enter_context(begun(server, length))
+            time.sleep(0.5)  # all of them have come in
+            assert visitor.ask("echo", [1])["data"] == [[1]]
+
+    @pytest.mark.parametrize(("length", "body"), [(20, b""), (600_000, b" " * 1000)])
+    def test_who_stops_sending_is_sent_away_soon(
+        self, server: PageServer, monkeypatch: pytest.MonkeyPatch, length: int, body: bytes
+    ) -> None:
+        monkeypatch.setattr("codiff.web.gate._FIRST_SECONDS", 0.5)
+        with begun(server, length, body) as line:
+            line.settimeout(30)
+            assert line.recv(12) == b"HTTP/1.1 413"
+
+    def test_who_goes_on_sending_is_waited_for(self, server: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("codiff.web.gate._FIRST_SECONDS", 1)
+        begin = time.monotonic()
+        with begun(server, 160_002, b"[") as line:
+            for _ in range(8):
+                line.sendall(b" " * 20_000)
+                time.sleep(0.4)
+            line.sendall(b"]")
+            assert line.recv(12) == b"HTTP/1.1 422"  # it arrived, and asks for nothing
+        assert time.monotonic() - begin > 3
 
     def test_so_is_a_long_form(self, visitor: Visitor) -> None:
         assert visitor.post("/login", data={"username": "a" * 20_000}).status_code == 413

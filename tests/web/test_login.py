@@ -7,7 +7,9 @@ import re
 import time
 from pathlib import Path
 
+import httpx
 import pytest
+from serving import Work, picture, served, small_page
 
 from codiff.errors import InputError
 from codiff.web.accounts import Accounts, PasswordHash, add_account
@@ -190,3 +192,38 @@ class TestAttempts:
         clock.now += WITHIN
         assert attempts.begin("yet another") == 0
         assert set(attempts._failures) == {"yet another"}
+
+
+class TestSharedBrowser:
+    def test_who_logs_in_finds_nothing_of_who_was_there(self) -> None:
+        accounts = Accounts({"anna": PasswordHash.of("correct horse"), "bob": PasswordHash.of("battery staple")})
+        with (
+            served(small_page(Work()), accounts=accounts) as server,
+            httpx.Client(base_url=server.url, trust_env=False, timeout=60, follow_redirects=True) as browser,
+        ):
+            assert login(browser, "anna", "correct horse").status_code == 200
+            first = browser.cookies["codiff-visitor"]
+            path = browser.post("/gradio_api/upload", files={"files": ("a.png", picture())}).json()[0]
+            assert browser.get(f"/gradio_api/file={path}").status_code == 200
+            assert login(browser, "bob", "wrong").status_code == 400
+            assert browser.get("/").status_code == 200
+            assert browser.cookies["codiff-visitor"] == first
+            browser.get("/logout")
+            assert browser.get(f"/gradio_api/file={path}").status_code == 401
+            assert login(browser, "bob", "battery staple").status_code == 200
+            assert browser.cookies["codiff-visitor"] != first
+            assert browser.get(f"/gradio_api/file={path}").status_code == 403
+
+    def test_without_accounts_nobody_becomes_another(self) -> None:
+        with (
+            served(small_page(Work())) as server,
+            httpx.Client(base_url=server.url, trust_env=False, timeout=60) as browser,
+        ):
+            browser.get("/")
+            first = browser.cookies["codiff-visitor"]
+            assert login(browser, "anna", "correct horse").status_code == 302
+            assert browser.cookies["codiff-visitor"] == first
+
+
+def login(browser: httpx.Client, name: str, password: str) -> httpx.Response:
+    return browser.post("/login", data={"username": name, "password": password})

@@ -161,6 +161,15 @@ def in_view(page: Any, selector: str) -> None:
     )
 
 
+def tab_to(page: Any, selector: str) -> None:
+    """Press Tab until it has the focus."""
+    for _ in range(100):
+        page.keyboard.press("Tab")
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+    raise AssertionError(f"no Tab leads to {selector}")
+
+
 def disc(x: float, y: float, wide: float) -> NDArray[np.bool_]:
     """Pixels (SIDE, SIDE) whose centres lie within a brush at (x, y)."""
     rows, columns = np.mgrid[:SIDE, :SIDE] + 0.5
@@ -293,7 +302,9 @@ class TestGenerating:
         ways = page.locator("#inside-ways figcaption").all_inner_texts()
         assert [way.split(",")[0] for way in ways] == ["collaborative", "mean", "text alone", "mask alone"]
 
-    def test_nothing_moves_while_pictures_are_drawn(self, page: Any) -> None:
+    @pytest.mark.parametrize("width", [360, 1280])
+    def test_nothing_moves_while_pictures_are_drawn(self, page: Any, width: int) -> None:
+        page.set_viewport_size({"width": width, "height": 800})
         set_number(page, "steps", 60)
         page.evaluate(
             """() => {
@@ -321,6 +332,24 @@ class TestGenerating:
         until(lambda: not site.busy, 60)
         assert page.is_disabled("#generate-cancel")
         generate(page)  # and it can go on
+
+    def test_cancel_ends_the_work_of_its_own_tab_alone(self, page: Any, site: Site) -> None:
+        compared = "document.querySelector('#inside-progress .told').textContent"
+        generate(page)
+        begin(page, 1000)
+        page.wait_for_function(f"/^Step/.test({TOLD})")
+        page.click("#generate-inside")
+        page.click("#inside-compare")
+        page.wait_for_function(f"/^Waiting/.test({compared})")
+        page.click("#inside-cancel")
+        page.wait_for_function(f"{compared} === 'Stopped'")
+        assert site.engine.workers.working == 1
+        page.click("#inside-compare")
+        page.wait_for_function(f"/^Waiting/.test({compared})")
+        page.click("role=tab[name='Generate']")
+        page.click("#generate-cancel")
+        page.wait_for_function(f"{TOLD} === 'Stopped'")
+        page.wait_for_function(f"/ ways of seed /.test({compared})")
 
     def test_a_reload_ends_the_work_and_brings_back_what_was_generated(self, page: Any, site: Site) -> None:
         page.fill("#generate-text-value textarea", "The child has no beard.")
@@ -492,14 +521,26 @@ class TestForm:
                 page.screenshot(path=pictures / f"page-{width}-{scheme}-{name}.png", full_page=True)
 
     def test_a_face_is_made_by_the_keyboard_alone(self, page: Any) -> None:
-        page.focus("#generate-examples button")
+        tab_to(page, "#generate-examples button")
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")  # the second example
         page.wait_for_function("/moustache/.test(document.querySelector('#generate-text-value textarea').value)")
-        set_number(page, "steps", 3)
-        page.focus("#generate-run")
+        tab_to(page, "#generate-run")
         page.keyboard.press("Enter")
         page.wait_for_function(f"/picture/.test({TOLD})")
+
+    def test_everything_has_a_name_after_a_run_and_with_all_of_it_open(self, page: Any) -> None:
+        unfold(page, "#generate-more", "#generate-scheduler input")
+        unfold(page, "#generate-steer", "#generate-steer-reset")
+        set_number(page, "count", 2)
+        generate(page)
+        page.wait_for_selector("#generate-gallery img")
+        assert nameless(page) == []
+        page.click("#generate-inside")
+        page.wait_for_selector("#inside-overlays .grid img")
+        page.click("#inside-compare")
+        page.wait_for_selector("#inside-ways .grid img")
+        assert nameless(page) == []
 
     @pytest.mark.parametrize("width", [360, 1280, 1920])
     def test_a_hint_covers_nothing_of_its_field_and_goes_at_escape(self, site: Site, browser: Any, width: int) -> None:

@@ -79,6 +79,14 @@ def refused(ours: Engine, content: bytes | str, *parts: str) -> None:
     assert len(str(caught.value)) < 600
 
 
+def drawn_by_command(told: dict[str, Any]) -> bytes:
+    """A picture with these metadata."""
+    info, content = PngImagePlugin.PngInfo(), io.BytesIO()
+    info.add_text(METADATA_KEY, json.dumps(told))
+    Image.new("RGB", (PIXELS, PIXELS)).save(content, format="PNG", pnginfo=info)
+    return content.getvalue()
+
+
 def converted(picture: Image.Image, mode: str) -> Image.Image:
     """Some of the conversions need a step between."""
     if mode in ("RGBA", "LA"):
@@ -282,6 +290,25 @@ class TestPictures:
         assert "does not hold its mask, sketch, so they are switched off" in note
         assert restored.request.conditions == {"text": CAPTIONS[0]}
         assert (restored.request.steps, restored.request.scheduler) == (STEPS, "euler")
+
+    def test_what_a_picture_without_a_record_was_made_with_is_told_where_it_is_left_out(self, ours: Engine) -> None:
+        settings = {"steps": STEPS, "scheduler": "ddim", "guidance": 1.0, "composition": "mean"}
+        other = {**settings, "model": "big", "weights": "2" * 64, "eta": 0.5}
+        own = {**settings, "model": ours.name, "weights": ours.weights, "eta": 0.0}
+        conditions = {"text": {"given": "a man"}, "mask": {"given": "mask.png"}}
+        told = {"seed": 1, "conditions": conditions}
+        steering = {"text": {"strength": 2.0, "curve": [[1, 1], [0, 0]]}}
+        restored = ours.restore(drawn_by_command({**told, "settings": other, "steering": steering}))
+        assert [note.split(",")[0].split(":")[0] for note in restored.notes] == [
+            "this picture does not hold its mask",
+            "this picture was steered",
+            "this picture was drawn with eta 0.5",
+            "these settings were made with the model big",
+        ]
+        assert ours.check(restored.request).request.bias is None
+        plain = ours.restore(drawn_by_command({**told, "settings": own, "steering": None}))
+        assert len(plain.notes) == 1
+        assert plain.notes[0].startswith("this picture does not hold its mask, so it is switched off")
 
     def test_a_wrong_record_in_a_picture_is_refused(self, ours: Engine) -> None:
         info, content = PngImagePlugin.PngInfo(), io.BytesIO()

@@ -22,7 +22,7 @@ from codiff.errors import InputError, InputNotice
 from codiff.web.field_error import RUN, FieldError
 from codiff.web.limits import Limits
 from codiff.web.notices import heard
-from codiff.web.runs import Done, Event, Run, Step, Waiting, Workers
+from codiff.web.runs import Done, Event, Run, Step, Task, Waiting, Workers
 
 _MOST = 2000  # steps of work that is to be ended before it is over
 
@@ -234,6 +234,20 @@ class TestStopping:
         assert not [event for name in ("a", "a2") for event in streams[name] if isinstance(event, Done)]
         assert works["a2"].done == 0
         assert list(streams["b"])[-1] == Done("result")
+
+    def test_one_task_of_a_session_can_be_stopped_alone(self, new: Callable[..., Workers]) -> None:
+        workers, gate = new(workers=2), threading.Event()
+        works = {Task.DRAW: Work(3, gate), Task.COMPARE: Work(), Task.EDIT: Work(3, gate)}
+        streams = {task: workers.run(work, owner="a", task=task) for task, work in works.items()}
+        for stream in streams.values():
+            next(stream)
+        until(lambda: works[Task.COMPARE].done > 0 and workers.waiting == 1)
+        workers.stop("b", Task.COMPARE)
+        workers.stop("a", Task.COMPARE)
+        assert works[Task.COMPARE].over.wait(2)
+        gate.set()
+        assert not [event for event in streams[Task.COMPARE] if isinstance(event, Done)]
+        assert list(streams[Task.DRAW])[-1] == list(streams[Task.EDIT])[-1] == Done("result")
 
     def test_closing_ends_all_and_takes_nothing_more(self, workers: Workers) -> None:
         work, waiting = Work(), Work()

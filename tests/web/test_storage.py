@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from engines import until
+from small_disk import files_of_at_most
 
 from codiff.web.field_error import FieldError
 from codiff.web.limits import Limits
+from codiff.web.room import Room
 from codiff.web.storage import Storage
 
 
@@ -91,6 +94,68 @@ class TestNames:
         assert path.parent.parent == folder.path
         assert set(path.name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-.")
         assert not path.name.startswith(".")
+
+
+class TestRoom:
+    def full(self) -> Storage:
+        storage = Storage(Limits(stored_bytes=1000))
+        storage.session("abc").new("photo.png").write_bytes(bytes(1001))
+        until(lambda: storage.is_full)
+        return storage
+
+    def test_it_ends(self) -> None:
+        storage = self.full()
+        for make in (storage.session("abc").new_folder, lambda: storage.session("other").new("mask.png")):
+            with pytest.raises(FieldError, match="no room for more files just now; try again later") as refusal:
+                make()
+            assert refusal.value.field == "run"
+        storage.close()
+
+    def test_there_is_some_again_when_files_go(self) -> None:
+        storage = self.full()
+        storage.expire(time.time() + 2 * storage.limits.keep_seconds)
+        until(lambda: not storage.is_full)
+        assert storage.session("abc").new("photo.png").parent.is_dir()
+        storage.close()
+
+    def test_up_to_it_all_is_taken_in(self) -> None:
+        storage = Storage(Limits(stored_bytes=1000))
+        for session in ("abc", "other"):
+            storage.session(session).new("photo.png").write_bytes(bytes(500))
+        time.sleep(0.1)
+        assert not storage.is_full
+        storage.close()
+
+    def test_asking_costs_little(self, tmp_path: Path) -> None:
+        for number in range(3000):
+            (tmp_path / f"{number}").mkdir()
+        room = Room(tmp_path, 1000)
+        begun = time.perf_counter()
+        assert room.is_left
+        once = time.perf_counter() - begun
+        begun = time.perf_counter()
+        assert all(room.is_left for _ in range(1000))
+        assert time.perf_counter() - begun < 20 * once  # and not 1000 times
+
+
+class TestOnlyOne:
+    def test_what_comes_takes_the_place_of_what_was(self, storage: Storage) -> None:
+        folder = storage.session("abc")
+        other = folder.new("photo.png")
+        other.write_bytes(b"other")
+        paths = [folder.keep_only("photo", content) for content in (b"one", b"two")]
+        assert [path.exists() for path in paths] == [False, True]
+        assert folder.owned(paths[1], "photo").read_bytes() == b"two"
+        assert other.read_bytes() == b"other"
+        assert len(list(folder.path.iterdir())) == 2
+
+    def test_where_it_cannot_be_written_nothing_changes(self, storage: Storage) -> None:
+        folder = storage.session("abc")
+        path = folder.keep_only("photo", b"one")
+        with files_of_at_most(10), pytest.raises(OSError, match="too large"):
+            folder.keep_only("photo", bytes(1000))
+        assert path.read_bytes() == b"one"
+        assert [entry.name for entry in folder.path.iterdir()] == [path.parent.name]
 
 
 class TestOwnFiles:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 import torch
-from serving import Visitor, picture, raw, wait_for
+from serving import Visitor, Work, picture, raw, served, small_page, wait_for
 from serving import server as server
 from serving import visitor as visitor
 
@@ -182,6 +182,11 @@ class TestOverTheNetwork:
         assert path.is_relative_to(server._storage.root)
         assert visitor.file(quote(str(path))).content == picture()
 
-    def test_there_is_an_end_to_the_room(self, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("codiff.web.server.MOST_STORED", 0)
-        assert visitor.upload(picture()).status_code == 507
+    def test_there_is_an_end_to_the_room(self) -> None:
+        small = Limits(stored_bytes=10_000)
+        with served(small_page(Work()), small) as server, Visitor(server) as visitor:
+            assert visitor.upload(picture(64)).status_code == 200  # some 12 kB
+            wait_for(lambda: server._storage.is_full)
+            assert visitor.upload(picture()).status_code == 507
+            assert not visitor.ask("own", "mine")["success"]
+            assert visitor.ask("echo", [1])["data"] == [[1]]
