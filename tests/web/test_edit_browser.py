@@ -93,6 +93,15 @@ def face(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory, face: Path) -> Path:
+    """The same with as many pixels as the model draws, so that there is nothing to put back."""
+    path = tmp_path_factory.mktemp("photos") / "small.png"
+    with Image.open(face) as picture:
+        picture.resize((PIXELS, PIXELS), Image.Resampling.LANCZOS).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory, face: Path) -> Path:
     """The same within a wider picture, lying on its side, where nobody finds it."""
     noise = np.random.default_rng(0).integers(0, 256, (160, 240, 3), dtype=np.uint8)
@@ -152,8 +161,8 @@ def compared(page: Any) -> list[str]:
     return urls
 
 
-def test_a_photo_is_edited_and_its_learned_edit_used_again(site: EditSite, page: Any, face: Path) -> None:
-    open_photo(page, face)
+def test_a_photo_is_edited_and_its_learned_edit_used_again(site: EditSite, page: Any, small: Path) -> None:
+    open_photo(page, small)
     assert page.is_checked("#edit-aligned input")
     page.wait_for_function("document.querySelector('#edit-mask .tools .through')?.hidden === false")  # the photo below
     choose(page, "imagic")
@@ -166,9 +175,8 @@ def test_a_photo_is_edited_and_its_learned_edit_used_again(site: EditSite, page:
     for source in sources:
         content = base64.b64decode(source.removeprefix("data:image/png;base64,"))
         pictures.append(np.asarray(Image.open(io.BytesIO(content)).convert("RGB")))
-    with Image.open(face) as photo:
-        small = photo.resize((PIXELS, PIXELS), Image.Resampling.LANCZOS)
-    assert np.array_equal(pictures[0], np.asarray(small))  # lossless
+    with Image.open(small) as photo:
+        assert np.array_equal(pictures[0], np.asarray(photo))  # lossless
     page.fill("#edit-strength input[type=number]", "0.5")
     page.press("#edit-strength input[type=number]", "Tab")
     assert "used what was learned of this photo before" in edit(page)
@@ -182,8 +190,8 @@ def learned(site: EditSite) -> list[Path]:
     return sorted(path for path in site.storage.root.rglob("learned/*.safetensors") if "noise" not in path.name)
 
 
-def test_settings_and_pictures_are_downloaded(page: Any, face: Path) -> None:
-    open_photo(page, face)
+def test_settings_and_pictures_are_downloaded(page: Any, small: Path) -> None:
+    open_photo(page, small)
     edit(page)
     with page.expect_download() as download:
         page.click("#edit-settings")
@@ -462,10 +470,10 @@ def test_nothing_is_wider_than_the_screen(page: Any, width: int, face: Path) -> 
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
-def test_programs_edit(site: EditSite, face: Path) -> None:
+def test_programs_edit(site: EditSite, small: Path) -> None:
     gradio_client = pytest.importorskip("gradio_client")
     client = gradio_client.Client(site.url, verbose=False)
-    photo = gradio_client.handle_file(face)
+    photo = gradio_client.handle_file(small)
     asked = {"photo": photo, "conditions": {"text": CAPTIONS[0]}, "aligned": True, "steps": 2, "seed": 4}
     pictures, archive, record, progress = client.predict(**asked, strength=0.5, api_name="/edit")
     assert progress == {"done": True}
@@ -473,7 +481,7 @@ def test_programs_edit(site: EditSite, face: Path) -> None:
     with Image.open(pictures[0]["image"]) as picture:
         assert (picture.format, picture.size) == ("PNG", (PIXELS, PIXELS))
     assert Path(archive).stat().st_size > 0
-    text = base64.b64encode(face.read_bytes()).decode()
+    text = base64.b64encode(small.read_bytes()).decode()
     same = client.predict(**{**asked, "photo": None, "photo_base64": text}, strength=0.5, api_name="/edit")
     assert Path(same[0][0]["image"]).read_bytes() == Path(pictures[0]["image"]).read_bytes()
     told = client.view_api(return_format="dict")["named_endpoints"]["/edit"]["parameters"][0]

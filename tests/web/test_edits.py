@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from engines import engine
 from models import CAPTIONS, PIXELS, new_pipeline
 from PIL import Image
@@ -69,8 +70,10 @@ PHOTO = png(noise(0))
 @pytest.fixture(scope="module")
 def judges(tmp_path_factory: pytest.TempPathFactory) -> Evaluators:
     folder = tmp_path_factory.mktemp("judges")
-    FaceParser(channels=(8, 8, 8, 8)).save_pretrained(folder / "face_parser")
-    AttributeClassifier({"beard": ("none", "long")}, (8, 8, 8, 8)).save_pretrained(folder / "attribute_classifier")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        FaceParser(channels=(8, 8, 8, 8)).save_pretrained(folder / "face_parser")
+        AttributeClassifier({"beard": ("none", "long")}, (8, 8, 8, 8)).save_pretrained(folder / "attribute_classifier")
     return Evaluators(folder, Named())
 
 
