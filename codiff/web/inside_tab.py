@@ -171,7 +171,7 @@ class InsideTab:
 
     def _compared(self, result: Result | None, picture: int | None, request: gr.Request) -> Iterator[Updates]:
         """Updates while one picture of a request is drawn in other ways."""
-        idle = {self._cancel: gr.update(interactive=False)}
+        idle, at_work = ({self._cancel: gr.update(interactive=on)} for on in (False, True))
         if result is None:
             yield {**idle, self._progress: told(_NOTHING)}
             return
@@ -180,7 +180,7 @@ class InsideTab:
             yield {
                 **self._errors.cleared(),
                 **self._nothing_compared(),
-                self._cancel: gr.update(interactive=True),
+                **at_work,
                 self._progress: told("Starting"),
                 self._ways: in_the_making(ways, None),
             }
@@ -191,7 +191,7 @@ class InsideTab:
                     if isinstance(event, Done):
                         last = self._ways_of(ways, event.result)
                     else:
-                        yield {self._progress: how_far(event), **self._foreseen(ways, event)}
+                        yield {**at_work, self._progress: how_far(event), **self._foreseen(ways, event)}
             yield {**idle, **last}
         except FieldError as error:
             yield {**idle, **self._errors.shown(error), **self._nothing_compared()}
