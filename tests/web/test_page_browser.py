@@ -550,6 +550,7 @@ class TestForm:
                 page.focus(f"#generate-{field} {typed}")
                 page.keyboard.press("Tab")
                 page.keyboard.press("Shift+Tab")  # the keyboard is used
+                page.wait_for_timeout(200)  # it scrolls above the bar
                 hint = page.locator(f"#generate-{field} .info-text")
                 if field == "scheduler":  # its list is open, which nothing covers
                     hint.wait_for(state="hidden")
