@@ -1,14 +1,12 @@
 import errno
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from small_disk import files_of_at_most
 
 from codiff.errors import InputError
 from codiff.files import recover, write_json, written_aside
@@ -105,21 +103,10 @@ def test_a_folder_that_cannot_be_renamed_into_its_place_comes_back(
     assert names(tmp_path) == ["file", "inner", "model"]
 
 
-@contextmanager
-def small_disk() -> Iterator[None]:
-    """No file of this process may become larger than 4 KiB meanwhile; no fixture, as the tests' own log may be one."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def test_a_full_disk(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("first")
     told = r"cannot write .*file: File too large after 4\.0 KiB; [\d.]+ [KM]iB are free\. Make room"
-    with pytest.raises(InputError, match=told), small_disk(), written_aside(tmp_path / "file") as temporary:
+    with pytest.raises(InputError, match=told), files_of_at_most(4096), written_aside(tmp_path / "file") as temporary:
         temporary.write_bytes(bytes(10_000))
     assert (tmp_path / "file").read_text() == "first"
     assert names(tmp_path) == ["file"]
@@ -131,7 +118,7 @@ def test_a_full_disk_under_safetensors(tmp_path: Path) -> None:
             temporary.mkdir()
             save_file({"weight": torch.zeros(10_000)}, temporary / "model.safetensors")
 
-    with pytest.raises(InputError, match="File too large after"), small_disk():
+    with pytest.raises(InputError, match="File too large after"), files_of_at_most(4096):
         save()
     assert not names(tmp_path)
 

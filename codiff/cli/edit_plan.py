@@ -213,11 +213,11 @@ def make_plan(pipe: CollaborativePipeline, wanted: Wanted, settings: Settings, o
     }
     if wanted.kind.confined:
         region_of(pipe, wanted.target.values, wanted.region, wanted.source.values)
-    learned = _learned_file(pipe, wanted, read, out)
+    learned, learning = _learned_file(pipe, wanted, read, out)
     how = {
         "editor": wanted.editor,
         "strengths": wanted.judges if wanted.strengths is None else dict(wanted.strengths),
-        "learned": None if learned is None else [learned.name, _settings_of(learned, wanted.learning), wanted.start],
+        "learned": None if learned is None else [learned.name, learning and learning.to_json(), wanted.start],
     }
     digest = _hash([asdict(settings), read, how])
     seeds, figures = range(wanted.seed, wanted.seed + wanted.count), ["photo"] if wanted.framed.is_part else []
@@ -227,8 +227,10 @@ def make_plan(pipe: CollaborativePipeline, wanted: Wanted, settings: Settings, o
     return Plan(wanted, settings, photo, inputs, described, outputs, learned)
 
 
-def _learned_file(pipe: CollaborativePipeline, wanted: Wanted, read: Mapping[str, Any], out: Path) -> Path | None:
-    """Where what imagic learns is, or will be: its own name tells the model, the photo and how it is learned.
+def _learned_file(
+    pipe: CollaborativePipeline, wanted: Wanted, read: Mapping[str, Any], out: Path
+) -> tuple[Path | None, Learning | None]:
+    """Where what imagic learns is, or will be, and how it is learned: its own name tells that, the model and the photo.
 
     Raises:
         InputError: what is there does not fit.
@@ -241,15 +243,12 @@ def _learned_file(pipe: CollaborativePipeline, wanted: Wanted, read: Mapping[str
         )
         path = out / f"{wanted.name}-{key[:8]}-edit.safetensors"
     else:
-        return None
-    if wanted.learning is None or path.exists():
-        Learned.load(path).check(pipe, read["photo"], wanted.target.values)
-    return path
-
-
-def _settings_of(learned: Path, learning: Learning | None) -> dict[str, Any]:
-    """How a photo was learned, or will be."""
-    return (Learned.load(learned).settings if learning is None else learning).to_json()
+        return None, None
+    if wanted.learning is not None and not path.exists():
+        return path, wanted.learning
+    known = Learned.load(path)
+    known.check(pipe, read["photo"], wanted.target.values)
+    return path, known.settings
 
 
 def _hash(value: Any) -> str:

@@ -34,7 +34,7 @@ def evaluate_images(folders: Folders, judges: Judges, out: Path, batch: int = 16
     cases = FolderCases(folders)
     if len(cases) < LEAST:
         raise InputError(f"{folders.images} holds {len(cases)} pictures; at least {LEAST} are needed for intervals")
-    first = cases.pictures(range(1))[0].shape
+    first = cases.picture(0).shape
     for item in tracked(range(len(cases)), "opening pictures"):
         cases.check_size(item, first)
         judges.check([cases[item]])

@@ -16,7 +16,6 @@ from codiff.modalities.mask import read_labels, resize_labels
 
 _MASK_SUFFIXES = (*PICTURE_SUFFIXES, ".pt")
 _SHOWN = 3
-_LEAST_SIDE, _MULTIPLE = 16, 8  # pixels, of networks that halve their input
 
 
 @dataclass(frozen=True)
@@ -80,16 +79,11 @@ class FolderCases(Sequence[Case]):
 
     def check_size(self, item: int, shape: tuple[int, ...]) -> None:
         """Raises:
-        InputError: a picture has another size than the first, or one that no judge reads.
+        InputError: a picture has another size than the first.
         """
         picture, name = self.picture(item), self.names[item]
         if picture.shape != shape:
             raise InputError(_sizes(name, picture, self.names[0], shape))
-        if min(picture.shape[:2]) < _LEAST_SIDE or any(side % _MULTIPLE for side in picture.shape[:2]):
-            raise InputError(
-                f"{name} has {picture.shape[1]} x {picture.shape[0]} pixels, but judges read sides of {_LEAST_SIDE} "
-                f"or more that are multiples of {_MULTIPLE}; resize the pictures, and the reference alike"
-            )
 
     def pictures(self, items: range) -> Picture:
         """Those of a range, (n, h, w, 3).

@@ -8,6 +8,8 @@ from itertools import pairwise
 from diffusers.models.resnet import Downsample2D, ResnetBlock2D
 from torch import Tensor, nn
 
+from codiff.errors import InputError
+
 GROUPS = 8
 
 
@@ -16,8 +18,25 @@ def block(in_channels: int, out_channels: int) -> ResnetBlock2D:
     return ResnetBlock2D(in_channels=in_channels, out_channels=out_channels, temb_channels=None, groups=GROUPS)
 
 
+def check_sides(images: Tensor, multiple: int) -> None:
+    """Refuse pictures (batch, 3, h, w) that a network cannot halve as often as it does.
+
+    Raises:
+        InputError: h or w is no multiple of `multiple`.
+    """
+    height, width = images.shape[-2:]
+    if height % multiple or width % multiple:
+        raise InputError(
+            f"pictures of {width} x {height} pixels, but this network reads sides that are multiples of {multiple}; "
+            "resize them"
+        )
+
+
 class PictureEncoder(nn.Module):
-    """Features of a picture (batch, 3, h, w) in [-1, 1] at 1/2, 1/4, ... of its size, one per entry of `channels`."""
+    """Features of a picture (batch, 3, h, w) in [-1, 1] at 1/2, 1/4, ... of its size, one per entry of `channels`.
+
+    h and w are even.
+    """
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
@@ -27,6 +46,7 @@ class PictureEncoder(nn.Module):
         self.downs = nn.ModuleList(Downsample2D(width, use_conv=True, padding=1, name="op") for width in channels[:-1])
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        check_sides(images, 2)
         features = []
         x = self.stem(images)
         for index, layer in enumerate(self.blocks):

@@ -10,7 +10,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional
 
-from codiff.recognition.encoder import GROUPS, PictureEncoder, block
+from codiff.recognition.encoder import GROUPS, PictureEncoder, block, check_sides
 
 
 class FaceParser(ModelMixin, ConfigMixin):
@@ -41,7 +41,12 @@ class FaceParser(ModelMixin, ConfigMixin):
         return features
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (batch, classes, h, w) of images (batch, 3, h, w) in [-1, 1]; h and w divisible by 16."""
+        """Logits (batch, classes, h, w) of images (batch, 3, h, w) in [-1, 1].
+
+        Raises:
+            InputError: h or w is no multiple of 2 to the number of `channels`: 16 by default.
+        """
+        check_sides(images, 2 ** len(self.config.channels))
         *skips, x = self.encoder(images)
         for layer, skip in zip(self.ups, reversed(skips), strict=True):
             x = layer(torch.cat([functional.interpolate(x, scale_factor=2.0), skip], dim=1), None)

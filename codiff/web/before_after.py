@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from codiff.web.painter import asset
+from codiff.web.painting import file_url
 
 
 def before_after(**settings: Any) -> gr.HTML:
@@ -28,8 +28,4 @@ def before_after(**settings: Any) -> gr.HTML:
 
 def compared(before: Path, after: Path) -> dict[str, str]:
     """What the place shows of two PNG files, as they are."""
-    return {"before": _url(before), "after": _url(after)}
-
-
-def _url(path: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return {"before": file_url(before), "after": file_url(after)}

@@ -45,6 +45,11 @@ def png_url(image: Image.Image) -> str:
     return _START + base64.b64encode(stream.getvalue()).decode()
 
 
+def file_url(path: Path) -> str:
+    """A PNG file as a data URL: as it is, with all that it says of its origin."""
+    return _START + base64.b64encode(path.read_bytes()).decode()
+
+
 def jpeg_url(image: Image.Image) -> str:
     """An RGB picture as a data URL, small and nearly as it is: for what is soon replaced."""
     stream = io.BytesIO()

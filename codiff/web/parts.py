@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import gradio as gr
 from PIL import Image
 
 from codiff.web.painter import asset, template
-from codiff.web.painting import jpeg_url, png_url
+from codiff.web.painting import file_url, jpeg_url, png_url
 from codiff.web.runs import Step, Waiting
 
 _THUMBNAIL = 128  # pixels
@@ -112,8 +111,7 @@ def stored_figures(paths: Mapping[str, Path]) -> list[dict[str, Any]]:
     shown = []
     for caption, path in paths.items():
         with Image.open(path) as picture:
-            url = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
-            shown.append(_figure(caption, picture, url))
+            shown.append(_figure(caption, picture, file_url(path)))
     return shown
 
 

@@ -4,13 +4,11 @@ import json
 import multiprocessing
 import os
 import pickle
-import resource
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import pytest
 from celeba import SIDE, face, of_paper, write_preprocessed, write_raw
 from numpy.typing import NDArray
 from PIL import Image
+from small_disk import files_of_at_most
 
 from codiff.data.celeba_captions import ATTRIBUTES
 from codiff.data.celeba_hq import CelebAHQ
@@ -276,20 +275,10 @@ def test_damaged_shards_are_written_again(raw: Path, written: Path, tmp_path: Pa
     assert whole(tmp_path) == whole(written)
 
 
-@contextmanager
-def small_disk(size: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.parametrize("kind", ["parquet", "webdataset"])
 def test_a_full_disk(raw: Path, tmp_path: Path, kind: Any) -> None:
     preparation = Preparation(raw, size=48, shard_size=5, format=kind)
-    with pytest.raises(InputError, match=r"cannot write .*train-00000.*Make room"), small_disk(20_000):
+    with pytest.raises(InputError, match=r"cannot write .*train-00000.*Make room"), files_of_at_most(20_000):
         preparation.write(tmp_path, processes=1)
     assert visible(tmp_path) == []
     preparation.write(tmp_path, processes=1)
