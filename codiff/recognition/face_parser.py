@@ -36,7 +36,12 @@ class FaceParser(ModelMixin, ConfigMixin):
         return number
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Intermediate features of images (batch, 3, h, w) in [-1, 1], fine to coarse."""
+        """Intermediate features of images (batch, 3, h, w) in [-1, 1], fine to coarse.
+
+        Raises:
+            InputError: h or w is no multiple of 2 to the number of `channels`: 16 by default.
+        """
+        check_sides(images, 2 ** len(self.config.channels))
         features: list[Tensor] = self.encoder(images)
         return features
 
@@ -46,8 +51,7 @@ class FaceParser(ModelMixin, ConfigMixin):
         Raises:
             InputError: h or w is no multiple of 2 to the number of `channels`: 16 by default.
         """
-        check_sides(images, 2 ** len(self.config.channels))
-        *skips, x = self.encoder(images)
+        *skips, x = self.features(images)
         for layer, skip in zip(self.ups, reversed(skips), strict=True):
             x = layer(torch.cat([functional.interpolate(x, scale_factor=2.0), skip], dim=1), None)
         logits: Tensor = self.head(x)
