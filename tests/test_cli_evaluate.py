@@ -1,9 +1,15 @@
 import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil  # type: ignore[import-untyped]
 import pytest
 import torch
+from accelerate import PartialState
 from command_line import Command, command, refused
 from models import new_pipeline
 from PIL import Image
@@ -63,6 +69,49 @@ def test_a_model_is_measured(run: Command, model: Path, tmp_path: Path) -> None:
     code, _, told = run(*arguments, "--dtype", "bfloat16")
     assert code == 2
     assert "error: report was made with other settings (dtype: float32 -> bfloat16)" in told
+
+
+def test_two_processes_share_the_work_and_go_on(
+    run: Command, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    scales = ("--guidance", "1,2", "--tuning-faces", "2", "--losses", "2", "--batch", "2")
+    arguments = ("evaluate", "--model", str(model), "--faces", "16", "--steps", "4", *scales, "--methods", "mean")
+    torchrun, codiff = (str(Path(sys.executable).with_name(name)) for name in ("torchrun", "codiff"))
+    command = [torchrun, "--standalone", "--nproc_per_node", "2", codiff, *arguments, "--out", "both"]
+    process = psutil.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    wait_for(lambda: next((tmp_path / "both").glob("work/pictures/*/*.safetensors"), None), process)
+    for each in (process, *process.children(recursive=True)):
+        each.kill()
+    process.communicate()
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "both").glob("work/*/*/*.safetensors")}
+    assert not (tmp_path / "both" / "report.json").exists()
+    said = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert said.stdout == ""
+    assert said.stderr.count("wrote both/report.html") == 1  # by the first process alone
+    assert {path: path.stat().st_mtime_ns for path in done} == done  # nothing is made twice
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert run(*arguments, "--out", "alone")[0] == 0
+    finally:
+        torch.set_num_threads(threads)
+    both, alone = (json.loads((tmp_path / name / "report.json").read_text()) for name in ("both", "alone"))
+    assert both == alone
+
+
+def wait_for(found: Callable[[], object], process: psutil.Popen) -> None:
+    """Until something is there, while the process is at work."""
+    limit = time.monotonic() + 120
+    while found() is None:
+        assert process.poll() is None, process.communicate()[0].decode()
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
+def test_several_processes_choose_their_devices(run: Command, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PartialState(cpu=True), "num_processes", 2)
+    refused(run("evaluate", "--model", model, "--device", "cuda"), "--device cuda: 2 processes take cpu each")
 
 
 def test_pictures_of_other_software_are_measured(run: Command, model: Path, folders: Path) -> None:

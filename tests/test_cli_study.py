@@ -53,6 +53,8 @@ def test_make_tells_what_participants_are_in_for(run: Command, tmp_path: Path) -
     assert run(*command, "--methods", "Walrus,Zebra", "--conditions", 3, "--checks", 2, "--out", "out")[0] == 0
     assert (tmp_path / "out" / "study.html").read_bytes() == before
     refused(run(*command, "--out", "out"), "out holds another study")
+    assert run(*command, "--methods", "Walrus,Zebra", "--conditions", 3, "--checks", 2, "--out", "again")[0] == 0
+    assert (tmp_path / "again" / "study.html").read_bytes() != before  # nobody can compute the names
 
 
 def test_make_draws_with_rules(run: Command, tmp_path: Path) -> None:

@@ -118,11 +118,11 @@ def _of_model(
 ) -> Path | None:
     """The report of a model, in the first process."""
     running = _library("running")
-    processes = PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
+    processes = PartialState(cpu=device == "cpu" or not torch.accelerator.is_available(), timeout=_PATIENCE)
     try:
         judges = _library("judges").judges_for(folder, request.protocol, *weights)
         pipe = CollaborativePipeline.from_pretrained(folder, torch_dtype=dtype)
-        pipe.to(processes.device if processes.num_processes > 1 else open_device(device))
+        pipe.to(_device(processes, device))
         pipe.set_progress_bar_config(disable=True)
         benchmark = running.open_benchmark(pipe, judges, request, out, processes)
         if processes.is_main_process:
@@ -131,6 +131,20 @@ def _of_model(
         return report
     finally:
         processes.destroy_process_group()
+
+
+def _device(processes: PartialState, wanted: str | None) -> torch.device:
+    """Of this process: of several, each has its own.
+
+    Raises:
+        InputError: another kind is wanted than several processes have, or one of a number.
+    """
+    if processes.num_processes == 1:
+        return open_device(wanted)
+    if wanted not in (None, processes.device.type):
+        raise InputError(f"--device {wanted}: {processes.num_processes} processes take {processes.device.type} each")
+    found: torch.device = processes.device
+    return found
 
 
 def _refuse(options: dict[str, object]) -> None:
@@ -167,3 +181,5 @@ def _tell_plan(benchmark: Any) -> None:
         tell(f"guidance scales are chosen on {benchmark.data.tuning_from}")
     for name, reason in benchmark.left_out.items():
         tell(f"note: {name} is left out: {reason}")
+    for note in _library("running").shortened(benchmark.notes):
+        tell(f"note: {note}")

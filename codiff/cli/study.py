@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import secrets
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -80,7 +81,14 @@ def make(
         ),
     ] = None,
     size: Annotated[int, typer.Option(help="Longest side of a picture on the page, 32 to 2048 pixels.")] = 512,
-    seed: Annotated[int, typer.Option(help="Of all random choices.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Of all random choices; keep it secret. Without: one that nobody can guess, and 0 for which "
+            "conditions are taken.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write a page on which people choose between methods' pictures, and the key to its opaque names.
 
@@ -92,19 +100,19 @@ def make(
     """
     check_writable(out)
     if images is not None:
-        material = Folders(images, _names(methods), captions, masks, originals).conditions(conditions, seed)
+        material = Folders(images, _names(methods), captions, masks, originals).conditions(conditions, seed or 0)
     else:
         given = {"captions": captions, "masks": masks, "originals": originals}
         drawing = _drawing([f"--{name}" for name, value in given.items() if value is not None], methods, guidance)
         count = _DRAWN if conditions is None else conditions
-        wanted = drawing.Drawn(model, _names(methods), count, seed, guidance, protocol, data, device)
+        wanted = drawing.Drawn(model, _names(methods), count, seed or 0, guidance, protocol, data, device)
         material = drawing.draw_material(wanted, out / "material").conditions()
     made = make_study(
         material,
         questions=_names(questions),
         checks=checks,
         allowed_failures=allowed_failures,
-        seed=seed,
+        seed=_secret_seed(out) if seed is None else seed,
         size=size,
         notice="" if notice is None else _text(notice),
     )
@@ -112,6 +120,12 @@ def make(
     _tell_of(made)
     tell(f"{page}: {page.stat().st_size / 1e6:.1f} MB, for participants")
     tell(f"{key}: not for participants; codiff study analyse needs it")
+
+
+def _secret_seed(out: Path) -> int:
+    """That of the study that lies there, so that the same command makes the same one, or a new one."""
+    key = out / KEY
+    return read_key(key).seed if key.is_file() else secrets.randbits(64)
 
 
 def _drawing(given: Sequence[str], methods: str | None, guidance: float | None) -> Any:

@@ -95,6 +95,7 @@ class Benchmark:
         loss_cases: on so many cases losses by timestep are measured; 0 leaves them out.
         folder: where everything goes.
         processes: who share the work.
+        notes: what was told of the conditions when they were opened.
     """
 
     protocol: Protocol
@@ -108,6 +109,7 @@ class Benchmark:
     loss_cases: int
     folder: Path
     processes: PartialState
+    notes: Sequence[str] = ()
 
     @property
     def batches(self) -> Batches:
@@ -157,7 +159,7 @@ class Benchmark:
                 name: numbers(by_name[name], reference, diverse.get(name))
                 for name in tracked(list(by_name), "intervals")
             }
-            tables = {lead: differences(lead, by_name, metrics, reference) for lead in leads}
+            tables = {lead: differences(lead, by_name, metrics, reference, diverse) for lead in leads}
             copies = self._memorisation(tuned.methods, leads[0], by_name)
         measured = [metric for metric in metrics if any(metric.name in each.estimates for each in found.values())]
         absent = {metric.title: f"needs {metric.needs}" for metric in metrics if metric not in measured}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -174,7 +173,7 @@ def _drawn(protocol: Protocol, size: int, tuning: int) -> BenchmarkData:
 
 
 def _photographs(protocol: Protocol, size: int, tuning: int, folder: Path) -> BenchmarkData:
-    validation, training, fingerprint = _opened(folder, size)
+    validation, training = _opened(folder, size)
     if len(validation) < protocol.conditions:
         raise InputError(
             f"{folder} has {len(validation)} validation images, {protocol.name} takes {protocol.conditions}; "
@@ -182,11 +181,11 @@ def _photographs(protocol: Protocol, size: int, tuning: int, folder: Path) -> Be
         )
     if not 1 <= tuning <= len(training):
         raise InputError(f"{folder} has {len(training)} training images to tune on, not {tuning}")
-    reference = pictures_of(validation, f"{fingerprint}-validation")
+    reference = pictures_of(validation, validation.pictures_fingerprint)
     if protocol.reference == "all":
-        reference = _joined(pictures_of(training, f"{fingerprint}-train"), reference)
+        reference = _joined(pictures_of(training, training.pictures_fingerprint), reference)
     return BenchmarkData(
-        fingerprint=f"{fingerprint}-{size}",
+        fingerprint=f"{validation.fingerprint}, {training.fingerprint}",
         cases=Cases(validation, protocol.conditions),
         tuning=Cases(training, tuning),
         tuning_from=f"the first {tuning} images of the training split",
@@ -194,18 +193,17 @@ def _photographs(protocol: Protocol, size: int, tuning: int, folder: Path) -> Be
     )
 
 
-def _opened(folder: Path, size: int) -> tuple[Sequence[Any], Sequence[Any], str]:
-    """Validation split, training split and a fingerprint of what lies there."""
+_Split = CelebAHQ | PreparedShards
+
+
+def _opened(folder: Path, size: int) -> tuple[_Split, _Split]:
+    """Validation split and training split."""
     if is_prepared(folder):
         index = read_index(folder)
         if index.settings.size != size:
             raise InputError(f"{folder} was prepared at {index.settings.size} pixels, the model makes {size}")
-        digest = hashlib.sha256("".join(shard.sha256 for shard in index.shards).encode()).hexdigest()
-        return PreparedShards(folder, "validation"), PreparedShards(folder, "train"), f"prepared-{digest[:16]}"
-    validation, training = (CelebAHQ(folder, split, size) for split in ("validation", "train"))
-    listing = [f"{number} {path.stat().st_size}" for number, path in validation.files.images.items()]
-    listing += [repr(validation.captions)]
-    return validation, training, f"raw-{hashlib.sha256(' '.join(listing).encode()).hexdigest()[:16]}"
+        return PreparedShards(folder, "validation"), PreparedShards(folder, "train")
+    return CelebAHQ(folder, "validation", size), CelebAHQ(folder, "train", size)
 
 
 def _joined(first: Pictures, second: Pictures) -> Pictures:

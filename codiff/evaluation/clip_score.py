@@ -56,17 +56,15 @@ class Clip:
             raise InputError(f"{source} is no CLIP model that can be read: {reason}") from error
 
     def check(self, captions: Sequence[str]) -> None:
-        """Refuse captions that say nothing; tell how many are cut. Needs no images, so ask before they are generated.
+        """Refuse captions that say nothing; tell where some are cut. Needs no images: ask before they are generated.
 
         Raises:
             InputError: no captions, or an empty one.
         """
         if not captions or not all(caption.strip() for caption in captions):
             raise InputError("captions are missing or empty; every image needs one")
-        lengths = [len(ids) for ids in self.tokenizer(list(captions))["input_ids"]]
-        cut = sum(length > self.max_tokens for length in lengths)
-        if cut:
-            message = f"{cut} of {len(captions)} captions are longer than CLIP's {self.max_tokens} tokens and are cut"
+        if any(len(ids) > self.max_tokens for ids in self.tokenizer(list(captions))["input_ids"]):
+            message = f"some captions are longer than CLIP's {self.max_tokens} tokens and are cut"
             warnings.warn(message, InputNotice, stacklevel=3)
 
     @torch.no_grad()

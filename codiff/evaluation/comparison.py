@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from codiff.evaluation.features import FeatureExtractor
 from codiff.evaluation.frechet_distance import frechet_difference, frechet_distance
 from codiff.evaluation.intervals import Estimate, mean_interval
 from codiff.evaluation.judges import FEATURES, OVERLAPS
-from codiff.evaluation.kernel_distance import MOST_IMAGES, kernel_distance
+from codiff.evaluation.kernel_distance import MOST_IMAGES, kernel_difference, kernel_distance
 from codiff.evaluation.mask_iou import mask_iou, miou_difference
 from codiff.evaluation.metrics import METRICS, Metric
 from codiff.evaluation.paired_test import PairedTest, paired_test
@@ -27,6 +28,7 @@ from codiff.evaluation.progress import tracked
 
 _WIDE = 512  # numbers in a feature from which on a resample of the Fréchet distance costs seconds
 _RESAMPLES, _FEW_RESAMPLES = 100, 20
+_LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -120,36 +122,63 @@ class Difference:
             return None
         return (self.estimate.mean > 0) == metric.higher
 
+    def clearly_better(self, metric: Metric) -> bool:
+        """Whether the first method is better even when one asks in all metrics at once: by the corrected p-value, too,
+        where there is one."""
+        return self.better(metric) is True and (self.p_value is None or self.p_value < _LEVEL)
+
 
 Differences = dict[str, dict[str, Difference]]
 """Other method -> metric -> the lead's value minus the other's."""
 
 
 def differences(
-    name: str, scores: Mapping[str, Results], metrics: Sequence[Metric], reference: Reference | None
+    name: str,
+    scores: Mapping[str, Results],
+    metrics: Sequence[Metric],
+    reference: Reference | None,
+    pictures_of_one: Mapping[str, Tensor] | None = None,
 ) -> Differences:
-    """The method of this name, the lead, against every other one, in each metric of single pictures, the mean
-    intersection over union, and the Fréchet distance."""
-    lead, others = scores[name], {other: values for other, values in scores.items() if other != name}
-    single = [each.name for each in metrics if not each.of_sets and each.name in lead]
+    """The method of this name, the lead, against every other one, in each metric.
+
+    Args:
+        scores: method -> of each picture.
+        pictures_of_one: method -> features (conditions, pictures, d) for the diversity.
+    """
+    others = [other for other in scores if other != name]
+    values = {method: _of_each(found, metrics) for method, found in scores.items()}
+    for method, features in (pictures_of_one or {}).items():
+        values[method]["diversity"] = diversity(features).numpy()
     tests = {
-        (method, metric): paired_test(lead[metric].numpy(), others[method][metric].numpy())
-        for method in tracked(list(others), f"differences of {name}")
-        for metric in single
+        (method, metric): paired_test(first, values[method][metric])
+        for method in tracked(others, f"differences of {name}")
+        for metric, first in values[name].items()
     }
     corrected = _corrected(tests)
     table: Differences = {method: {} for method in others}
     for (method, metric), test in tests.items():
         table[method][metric] = Difference(test.difference, corrected[method, metric])
-    for method in others if OVERLAPS in lead else ():
-        table[method]["miou"] = Difference(miou_difference(lead[OVERLAPS], others[method][OVERLAPS]), None)
-    if reference is not None and FEATURES in lead:
-        for method in tracked(list(others), f"differences in {reference.extractor.frechet}"):
-            found = frechet_difference(
-                reference.features, lead[FEATURES], others[method][FEATURES], resamples=reference.resamples
-            )
-            table[method]["frechet"] = Difference(found, None)
+    for method in tracked(others, "differences of whole sets"):
+        found = _of_sets(scores[name], scores[method], reference)
+        table[method] |= {metric: Difference(estimate, None) for metric, estimate in found.items()}
     return table
+
+
+def _of_each(scores: Results, metrics: Sequence[Metric]) -> dict[str, NDArray[np.float32]]:
+    """Values of single pictures."""
+    return {each.name: scores[each.name].numpy() for each in metrics if not each.of_sets and each.name in scores}
+
+
+def _of_sets(lead: Results, other: Results, reference: Reference | None) -> dict[str, Estimate]:
+    """Differences between two methods in what is measured on whole sets."""
+    found = {}
+    if OVERLAPS in lead:
+        found["miou"] = miou_difference(lead[OVERLAPS], other[OVERLAPS])
+    if reference is not None and FEATURES in lead:
+        pair = lead[FEATURES], other[FEATURES]
+        found["frechet"] = frechet_difference(reference.features, *pair, resamples=reference.resamples)
+        found["kernel"] = kernel_difference(reference.for_kernel, *(features[:MOST_IMAGES] for features in pair))
+    return found
 
 
 def _corrected(tests: Mapping[tuple[str, str], PairedTest]) -> dict[tuple[str, str], float]:

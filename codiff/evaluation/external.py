@@ -34,16 +34,16 @@ def evaluate_images(folders: Folders, judges: Judges, out: Path, batch: int = 16
     cases = FolderCases(folders)
     if len(cases) < LEAST:
         raise InputError(f"{folders.images} holds {len(cases)} pictures; at least {LEAST} are needed for intervals")
-    first = cases.picture(0).shape
-    for item in tracked(range(len(cases)), "opening pictures"):
-        cases.check_size(item, first)
-        judges.check([cases[item]])
+    first, notes = cases.picture(0).shape, list[str]()
+    with noted(notes):
+        for item in tracked(range(len(cases)), "opening pictures"):
+            cases.check_size(item, first)
+            judges.check([cases[item]])
     with sole_writer(out):
-        reference = _reference(folders, judges, cases, batch)
-        scores = _scores(cases, judges, batch)
         name = folders.images.resolve().name
-        notes: list[str] = []
         with noted(notes):
+            reference = _reference(folders, judges, cases, batch)
+            scores = _scores(cases, judges, batch)
             found = numbers(scores, reference)
         metrics = columns(list(METRICS), judges.extractor)
         measured = [metric for metric in metrics if metric.name in found.estimates]

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from codiff.evaluation.intervals import Estimate, difference_interval
+from codiff.evaluation.intervals import (
+    RESAMPLES,
+    Estimate,
+    difference_interval,
+    mean_interval,
+    resample_counts,
+    set_interval,
+)
 from codiff.modalities.mask import MASK_CLASSES
 
 REGIONS = ("contours", "interior", "skin", "elsewhere")
@@ -76,6 +83,9 @@ class Influences:
         maps: (modalities, steps, h, w), mean over pictures.
         classes: (modalities, steps, classes), mean over the pixels of each class; NaN for classes that never occur.
             None without masks.
+        means: modality -> mean over pictures, steps and pixels.
+        class_means: modality -> class -> mean over steps and the class's pixels, with the interval from resampled
+            batches; only classes that occur, none without masks.
         early_minus_late: modality -> difference of the mean influence before and after half of the training timesteps.
         contrasts: "contours" and "skin" -> modality -> difference between that region and the rest of the picture.
     """
@@ -85,6 +95,8 @@ class Influences:
     steps: NDArray[np.float64]
     maps: NDArray[np.float64]
     classes: NDArray[np.float64] | None
+    means: dict[str, Estimate]
+    class_means: dict[str, dict[str, Estimate]]
     early_minus_late: dict[str, Estimate]
     contrasts: dict[str, dict[str, Estimate]]
 
@@ -100,19 +112,41 @@ def summarised(
     """Statistics of all batches, joined along their first dimensions, as numbers with intervals over pictures."""
     per_picture = found["influence_steps"].double().numpy()  # (pictures, modalities, steps)
     early = np.array([timestep >= _LATE * training_timesteps for timestep in timesteps])
-    classes = None
+    classes, class_means = None, dict[str, dict[str, Estimate]]()
     if "influence_classes" in found:
-        sums, weights = found["influence_classes"].double().sum(dim=0), found["class_weights"].double().sum(dim=0)
-        classes = torch.where(weights > 0, sums / weights, torch.nan).numpy()
+        sums, weights = found["influence_classes"].double().numpy(), found["class_weights"].double().numpy()
+        classes = _ratio(sums.sum(axis=0), weights.sum(axis=0))
+        over_steps = sums.mean(axis=2)  # (batches, modalities, classes)
+        class_means = {name: _class_means(over_steps[:, place], weights) for place, name in enumerate(modalities)}
     return Influences(
         modalities=tuple(modalities),
         timesteps=tuple(timesteps),
         steps=per_picture.mean(axis=0),
         maps=(found["influence_maps"].double().sum(dim=0) / len(per_picture)).numpy(),
         classes=classes,
+        means={name: mean_interval(per_picture[:, place].mean(axis=1)) for place, name in enumerate(modalities)},
+        class_means=class_means,
         early_minus_late=_early_minus_late(per_picture, early, modalities),
         contrasts=_contrasts(found, modalities),
     )
+
+
+def _class_means(sums: NDArray[np.float64], weights: NDArray[np.float64]) -> dict[str, Estimate]:
+    """Of one modality: class -> its mean influence, from sums and weights (batches, classes)."""
+    drawn = resample_counts(len(sums), RESAMPLES)
+    values = _ratio(sums.sum(axis=0), weights.sum(axis=0))
+    replicates = _ratio(drawn @ sums, drawn @ weights)
+    return {
+        MASK_CLASSES[number]: set_interval(float(values[number]), column[np.isfinite(column)])
+        for number, column in enumerate(replicates.T)
+        if np.isfinite(values[number])
+    }
+
+
+def _ratio(sums: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """NaN where nothing was summed."""
+    weights = np.broadcast_to(weights, sums.shape)
+    return np.divide(sums, weights, out=np.full(sums.shape, np.nan), where=weights > 0)
 
 
 def _early_minus_late(

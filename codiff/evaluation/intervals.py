@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, t
 
 from codiff.errors import InputError
 
@@ -73,12 +73,13 @@ def resample_counts(number: int, resamples: int, *, seed: int = 0) -> NDArray[np
 
 
 def set_interval(value: float, replicates: ArrayLike, *, centred: bool = False) -> Estimate:
-    """What a whole set gave, with the percentile interval of what its resamples gave.
+    """What a whole set gave, with the interval of what its resamples gave, by their percentiles.
 
     Args:
         replicates: one value per resample.
-        centred: move the replicates so that their mean is `value`. Distances between sets need it: a resample holds
-            repetitions, is therefore farther from everything, and its own percentiles would miss the value.
+        centred: by Student's t around `value` with the replicates' standard deviation instead. Distances between sets
+            need it: a resample holds repetitions, is therefore farther from everything, and its own percentiles would
+            miss the value. It also allows for few resamples, of which percentiles would be too near.
 
     Raises:
         InputError: values that are not finite.
@@ -86,6 +87,8 @@ def set_interval(value: float, replicates: ArrayLike, *, centred: bool = False) 
     found = np.asarray(replicates, dtype=np.float64)
     if not np.isfinite(found).all() or not np.isfinite(value):
         raise InputError("a value or a resample's value is not finite: too small a set, or broken features")
-    shift = value - float(found.mean()) if centred else 0.0
-    low, high = (float(bound) + shift for bound in np.quantile(found, [0.025, 0.975]))
-    return Estimate(value, low, high)
+    if centred:
+        half = float(t.ppf(0.975, len(found) - 1) * found.std(ddof=1))
+        return Estimate(value, value - half, value + half)
+    low, high = np.quantile(found, [0.025, 0.975])
+    return Estimate(value, float(low), float(high))

@@ -13,7 +13,7 @@ from codiff.evaluation.intervals import RESAMPLES, Estimate, resample_counts, se
 
 MOST_IMAGES = 10_000  # of each set: three matrices of 0.8 GB
 
-_Counts = NDArray[np.float64]
+_Array = NDArray[np.float64]
 
 
 def kernel_distance(real: Tensor, generated: Tensor, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
@@ -32,34 +32,67 @@ def kernel_distance(real: Tensor, generated: Tensor, *, resamples: int = RESAMPL
     Raises:
         InputError: too few or too many images, features that are not finite or of different extractors.
     """
+    _check(real, generated)
+    counts = _counts(len(real), len(generated), resamples, seed)
+    value, *replicates = _mean_pair(real, counts[0]) + _rest(real, generated, *counts)
+    return set_interval(float(value), replicates)
+
+
+def kernel_difference(real: Tensor, first: Tensor, second: Tensor, *, resamples: int = 500, seed: int = 0) -> Estimate:
+    """Distance of `first` minus distance of `second` from the same real images, with its interval: excludes 0 where two
+    methods differ at 5%. The real images' own part cancels.
+
+    Args:
+        real: features (images, d).
+        first, second: features (images, d) of two methods, row by row from the same condition and noise; rows are
+            resampled together.
+
+    Raises:
+        InputError: the methods differ in number, or as `kernel_distance`.
+    """
+    if len(first) != len(second):
+        raise InputError(f"paired methods must have equally many images, got {len(first)} and {len(second)}")
+    _check(real, first)
+    _check(real, second)
+    counts = _counts(len(real), len(first), resamples, seed)
+    value, *replicates = _rest(real, first, *counts) - _rest(real, second, *counts)
+    return set_interval(float(value), replicates)
+
+
+def _check(real: Tensor, generated: Tensor) -> None:
     check_features(real, "real", 2)
     check_features(generated, "generated", 2)
     check_same_width(real, generated)
     most = max(len(real), len(generated))
     if most > MOST_IMAGES:
         raise InputError(f"{most} images; the kernel distance takes {MOST_IMAGES} at most: give a random part of them")
-    within_real, within, across = (
-        poly_kernel(a.double(), b.double()).cpu().numpy()
-        for a, b in ((real, real), (generated, generated), (real, generated))
+
+
+def _counts(real: int, generated: int, resamples: int, seed: int) -> tuple[_Array, _Array]:
+    """How often each image is there: in the first row once, in the others as it is drawn."""
+    first, second = (
+        np.vstack([np.ones(number), resample_counts(number, resamples, seed=at)])
+        for number, at in ((real, seed), (generated, seed + 1))
     )
-    np.fill_diagonal(within_real, 0.0)
-    np.fill_diagonal(within, 0.0)
-
-    def discrepancy(r: _Counts, g: _Counts) -> _Counts:
-        """Of each row of counts, how often each image is there."""
-        cross = ((r @ across) * g).sum(axis=1) / (r.sum(axis=1) * g.sum(axis=1))
-        return _mean_pair(within_real, r) + _mean_pair(within, g) - 2 * cross
-
-    value = discrepancy(np.ones((1, len(real))), np.ones((1, len(generated))))[0]
-    replicates = discrepancy(
-        resample_counts(len(real), resamples, seed=seed).astype(np.float64),
-        resample_counts(len(generated), resamples, seed=seed + 1).astype(np.float64),
-    )
-    return set_interval(float(value), replicates)
+    return first, second
 
 
-def _mean_pair(kernel: NDArray[np.float64], counts: _Counts) -> _Counts:
-    """Mean of a kernel (n, n), zero on the diagonal, over pairs of different images, weighted by counts (rows, n)."""
+def _rest(real: Tensor, generated: Tensor, r: _Array, g: _Array) -> _Array:
+    """Of each row of counts, all of the discrepancy but the mean kernel within the real images."""
+    across = ((r @ _kernel(real, generated)) * g).sum(axis=1) / (r.sum(axis=1) * g.sum(axis=1))
+    rest: _Array = _mean_pair(generated, g) - 2 * across
+    return rest
+
+
+def _mean_pair(features: Tensor, counts: _Array) -> _Array:
+    """Mean kernel over pairs of different images, each image weighted by its counts (rows, images)."""
+    kernel = _kernel(features, features)
+    np.fill_diagonal(kernel, 0.0)
     pairs = counts.sum(axis=1) ** 2 - (counts**2).sum(axis=1)
-    mean: _Counts = ((counts @ kernel) * counts).sum(axis=1) / pairs
+    mean: _Array = ((counts @ kernel) * counts).sum(axis=1) / pairs
     return mean
+
+
+def _kernel(first: Tensor, second: Tensor) -> _Array:
+    found: _Array = poly_kernel(first.double(), second.double()).cpu().numpy()
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import codiff
 from codiff.evaluation import methods as method_records
@@ -107,8 +107,9 @@ def _verdicts(evaluation: Evaluation) -> Section | None:
         return None
     rows = [[verdict.claim, verdict.told, verdict.why] for verdict in evaluation.verdicts]
     note = (
-        "By the 95% intervals of paired differences, each by itself: to beat, an interval above 0, undecided where it "
-        "includes 0; to be no worse, no interval on the worse side; to lose, an interval in any one metric."
+        "By the 95% intervals of paired differences: to beat, an interval above 0, undecided where it includes 0; to "
+        "be no worse, no interval on the worse side; to lose in at least one metric, such an interval, and also a "
+        "p-value below 0.05 after correction where the metric has one."
     )
     return Section("What the numbers say", tables=[Table(["claim", "verdict", "numbers"], rows, note, worded=True)])
 
@@ -172,7 +173,7 @@ def _tell_influences(section: Section, name: str, found: Influences, home: Path)
     section.tables.append(_claims(name, found))
     maps = figures.save(figures.influence_maps(found), home / f"influence-maps-{name}.png")
     section.pictures.append(Picture(maps, f"{name}: influence averaged over all pictures."))
-    if found.classes is not None:
+    if found.class_means:
         path = figures.save(figures.influence_classes(found), home / f"influence-classes-{name}.png")
         section.pictures.append(Picture(path, f"{name}: mean influence on the pixels of each class of the mask."))
         section.tables.append(_class_table(name, found))
@@ -194,14 +195,10 @@ def _claims(name: str, found: Influences) -> Table:
 
 
 def _class_table(name: str, found: Influences) -> Table:
-    assert found.classes is not None
-    rows = []
-    for number, part in enumerate(MASK_CLASSES):
-        means = [float(np.mean(found.classes[place, :, number])) for place in range(len(found.modalities))]
-        if all(map(math.isfinite, means)):
-            rows.append([part, *(f"{100 * mean:.1f}" for mean in means)])
-    rows.append(["all", *(f"{100 * float(steps.mean()):.1f}" for steps in found.steps)])
-    return Table(["class", *(f"{modality} %" for modality in found.modalities)], rows, f"{name}: mean over all steps.")
+    columns = [{**found.class_means[modality], "all": found.means[modality]} for modality in found.modalities]
+    rows = [[part, *(column[part].percent() for column in columns)] for part in columns[0]]
+    note = f"{name}: mean over all steps, with bootstrap 95% intervals over batches of pictures."
+    return Table(["class", *(f"{modality} %" for modality in found.modalities)], rows, note)
 
 
 def _losses(evaluation: Evaluation, folder: Path) -> Section | None:
@@ -209,10 +206,11 @@ def _losses(evaluation: Evaluation, folder: Path) -> Section | None:
     if table is None:
         return None
     headings = ["method", *(f"t {timestep}" for timestep in table.timesteps)]
-    rows = [[name, *(f"{value.mean:.4f}" for value in values)] for name, values in table.losses.items()]
+    rows = [[name, *(_interval(value) for value in values)] for name, values in table.losses.items()]
     if table.best_single:
         rows.append(["best single", *table.best_single])
-    section = Section("Loss by timestep", tables=[Table(headings, rows, "Mean squared error without guidance.")])
+    note = "Mean squared error without guidance, with bootstrap 95% intervals over pictures."
+    section = Section("Loss by timestep", tables=[Table(headings, rows, note)])
     if table.gains:
         section.tables.append(_gain_table(table))
         picture = figures.save(figures.loss_curves(table), folder / "figures" / "losses.png")
@@ -223,10 +221,15 @@ def _losses(evaluation: Evaluation, folder: Path) -> Section | None:
     return section
 
 
+def _interval(value: Estimate, *, signed: bool = False) -> str:
+    sign = "+" if signed else ""
+    return f"{value.mean:{sign}.4f} [{value.low:{sign}.4f}, {value.high:{sign}.4f}]"
+
+
 def _gain_table(table: LossTable) -> Table:
     rows = []
     for name, gains in table.gains.items():
-        cells = [f"{gain.mean:+.4f} {table.verdict(name, place)}" for place, gain in enumerate(gains)]
+        cells = [f"{_interval(gain, signed=True)} {table.verdict(name, place)}" for place, gain in enumerate(gains)]
         rows.append([name, *cells])
     note = (
         "Loss minus that of the best single collaborator at that timestep, on the same pictures and noise; the verdict "
@@ -278,10 +281,9 @@ def _classes(evaluation: Evaluation) -> Section | None:
     if not ious:
         return None
     parts = [part for part in MASK_CLASSES if any(part in row for row in ious.values())]
-    rows = [
-        [name, *(f"{100 * row[part].mean:.1f}" if part in row else "" for part in parts)] for name, row in ious.items()
-    ]
-    return Section("Intersection over union by class", tables=[Table(["method", *parts], rows, "In percent.")])
+    rows = [[name, *(row[part].percent() if part in row else "" for part in parts)] for name, row in ious.items()]
+    note = "In percent, with bootstrap 95% intervals over pictures."
+    return Section("Intersection over union by class", tables=[Table(["method", *parts], rows, note)])
 
 
 def _tuning(evaluation: Evaluation, folder: Path) -> Section | None:
@@ -374,7 +376,17 @@ def _influence_json(found: Influences) -> dict[str, Any]:
         "timesteps": list(found.timesteps),
         "mean": found.steps.tolist(),
         "early_minus_late": _plain(found.early_minus_late),
-        "classes": None if found.classes is None else found.classes.tolist(),
+        "means": _plain(found.means),
+        "class_means": {modality: _plain(row) for modality, row in found.class_means.items()},
+        "classes": None if found.classes is None else _without_nan(found.classes),
         "contrasts": {region: _plain(row) for region, row in found.contrasts.items()},
         "claims": {words: {**asdict(estimate), "verdict": verdict} for words, (estimate, verdict) in claims.items()},
     }
+
+
+def _without_nan(values: NDArray[np.float64]) -> list[Any]:
+    """JSON knows no NaN."""
+    plain = values.astype(object)
+    plain[np.isnan(values)] = None
+    found: list[Any] = plain.tolist()
+    return found

@@ -63,7 +63,9 @@ def open_benchmark(
     data = open_data(protocol, pipe.vae.config.sample_size, tuning.cases, request.data)
     conditions_of(pipe.modalities, [data.cases[0]])
     methods, left_out = methods_of(pipe, data.cases[0], request.methods)
-    _check(judges, data, quiet=not processes.is_main_process, thorough=protocol.data != "faces")
+    notes: list[str] = []
+    with noted(notes):
+        _check(judges, data, quiet=not processes.is_main_process, thorough=protocol.data != "faces")
     generator = Generator(pipe, protocol.steps, protocol.eta)
     return Benchmark(
         protocol=protocol,
@@ -77,6 +79,7 @@ def open_benchmark(
         loss_cases=request.losses,
         folder=folder,
         processes=processes,
+        notes=notes,
     )
 
 
@@ -104,17 +107,19 @@ def run_benchmark(benchmark: Benchmark, model: str) -> Path | None:
         processes.wait_for_everyone()  # until the first process has the lock and has put the folder in order
         if processes.is_main_process:
             write_json(folder / SETTINGS, settings)
-        notes: list[str] = []
-        with noted(notes):  # of conditions: every method reads them again
+        with noted([]):  # of conditions, which are read again and were told of when they were opened
             tuned, scores = benchmark.run()
         processes.destroy_process_group()  # the first reports alone; torchmetrics would wait for the others
         if not processes.is_main_process:
             return None
-        told = notes[:_MOST_NOTES] + (
-            [f"{len(notes) - _MOST_NOTES} more of this kind"] if len(notes) > _MOST_NOTES else []
-        )
-        evaluation = benchmark.evaluation(tuned, scores, settings, told)
+        evaluation = benchmark.evaluation(tuned, scores, settings, shortened(benchmark.notes))
         return write_report(evaluation, folder, looks_of(benchmark))
+
+
+def shortened(notes: Sequence[str]) -> list[str]:
+    """The first notes, and how many more there are."""
+    rest = len(notes) - _MOST_NOTES
+    return [*notes[:_MOST_NOTES], *([f"{rest} more of this kind"] if rest > 0 else [])]
 
 
 def looks_of(benchmark: Benchmark) -> Looks:

@@ -75,7 +75,7 @@ def _higher(lead: str, other: str, difference: Difference, metric: Metric) -> Ve
 
 def _loses(lead: str, other: str, against: dict[str, Difference], metrics: dict[str, Metric]) -> Verdict:
     parts = {name: each for name, each in against.items() if name in metrics and name != "sum"}
-    lost = [name for name, each in parts.items() if each.better(metrics[name])]
+    lost = [name for name, each in parts.items() if each.clearly_better(metrics[name])]
     shown = "; ".join(
         f"{metrics[name].title} {metrics[name].shown(parts[name].estimate, signed=True)}" for name in lost or parts
     )

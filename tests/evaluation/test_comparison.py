@@ -112,8 +112,11 @@ def test_differences_are_paired_and_signed() -> None:
     assert [metric.title for metric in metrics] == ["mask", "mask + caption", "FD-parser"]
     lead = scores(1, 0.1)
     everything = {"lead": lead, "same": lead, "worse": scores(1, 0.0), "far": scores(2, 0.1, far=3.0)}
-    table = differences("lead", everything, metrics, reference())
+    pairs = {name: torch.tensor([[[0.0], [far]]] * 3) for name, far in (("lead", 1.0), ("worse", 3.0), ("same", 1.0))}
+    table = differences("lead", everything, metrics, reference(), pairs | {"far": pairs["lead"]})
     assert list(table) == ["same", "worse", "far"]
+    assert table["worse"]["diversity"].estimate == Estimate(-2.0, -2.0, -2.0)
+    assert table["worse"]["diversity"].better(METRICS["diversity"]) is None
     assert table["same"]["mask"] == Difference(Estimate(0.0, 0.0, 0.0), 1.0)
     assert table["same"]["frechet"].estimate.mean == 0
     worse = table["worse"]["mask"]
@@ -123,7 +126,10 @@ def test_differences_are_paired_and_signed() -> None:
     assert worse.p_value < 0.01
     assert worse.better(METRICS["mask"]) is True
     assert table["far"]["frechet"].better(METRICS["frechet"]) is True  # lower is better
-    assert table["far"]["frechet"].p_value is None
+    for metric in ("frechet", "kernel"):
+        alone = [numbers(each, reference()).estimates[metric].mean for each in (lead, everything["far"])]
+        assert table["far"][metric].estimate.mean == pytest.approx(alone[0] - alone[1])
+        assert table["far"][metric].p_value is None
 
 
 def test_overlaps_are_compared_as_whole_sets() -> None:
@@ -153,6 +159,16 @@ def test_verdicts_follow_the_intervals() -> None:
     last = verdicts(tables, [MEAN, LEAD], metrics)[-1]
     assert last.holds is False
     assert last.why.startswith("it is worse than mean: +")
+
+
+def test_to_lose_takes_more_than_one_interval_of_many() -> None:
+    low, ablation = Estimate(0.2, 0.1, 0.3), Method("no-spatial", "no-spatial", BOTH)
+
+    def told(p_value: float | None) -> str:
+        table = {"collaborative": {"no-spatial": {"mask": Difference(low, p_value)}}}
+        return verdicts(table, [ablation], columns(["mask"], None))[0].told
+
+    assert [told(p_value) for p_value in (0.04, 0.06, None)] == ["holds", "does not hold", "holds"]
 
 
 def test_ablations_are_held_against_the_rule_that_they_ablate() -> None:

@@ -94,6 +94,12 @@ def test_pairs_not_order() -> None:
         assert torch.equal(moved[region], errors[region].flip(0))
 
 
+def test_copies_have_the_error_of_their_originals() -> None:
+    once, twice = (identity_error(drawn(FACES[::-1]).repeat(n, 1, 1, 1), FACES * n) for n in (1, 2))
+    for region in REGIONS:
+        assert torch.equal(twice[region], once[region].repeat(2))
+
+
 @pytest.mark.parametrize(
     ("images", "faces", "message"),
     [

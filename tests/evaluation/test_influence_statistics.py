@@ -79,6 +79,10 @@ def test_influence_that_follows_the_mask_and_time() -> None:
     # contours lie in the two middle columns: 0.5 over the steps; inside: half of them, and 0.25 and 0 beside
     assert found.contrasts["contours"]["mask"].mean == pytest.approx(0.5 - (0.5 + 0.25) / 3)
     assert found.contrasts["skin"]["text"].mean == pytest.approx(0.75 - 0.625)
+    assert found.means["mask"].mean == pytest.approx((0.625 + 0.5) / 2 / 2 + (0.25 / 4) / 2)
+    assert list(found.class_means["mask"]) == ["background", "skin"]
+    assert found.class_means["mask"]["background"].mean == pytest.approx((0.625 + 0.125) / 2)
+    assert found.class_means["mask"]["skin"].mean == pytest.approx(0.25)
 
 
 def test_claims_hold_or_do_not() -> None:
@@ -116,4 +120,7 @@ def test_batches_add_up() -> None:
     assert whole.classes is not None
     assert parted.classes is not None
     assert np.allclose(whole.classes, parted.classes, equal_nan=True)
+    mean = parted.class_means["mask"]["nose"]
+    assert mean.mean == pytest.approx(whole.class_means["mask"]["nose"].mean)
+    assert mean.low < mean.mean < mean.high  # either batch twice, or each once
     assert whole.contrasts["skin"]["mask"].mean == pytest.approx(parted.contrasts["skin"]["mask"].mean)

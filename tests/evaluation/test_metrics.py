@@ -47,6 +47,23 @@ def test_mask_accuracy_follows_a_permutation(parser: FaceParser) -> None:
     assert torch.allclose(mask_accuracy(parser, pictures[order], masks[order]), plain[order])
 
 
+def test_what_duplication_and_emptiness_do(parser: FaceParser, classifier: AttributeClassifier) -> None:
+    pictures = images(3)
+    masks = torch.randint(0, 5, (3, 32, 32), generator=torch.Generator().manual_seed(2))
+    once = mask_accuracy(parser, pictures, masks)
+    assert torch.allclose(mask_accuracy(parser, pictures.repeat(2, 1, 1, 1), masks.repeat(2, 1, 1)), once.repeat(2))
+    truth = ["young", "old", "old"]
+    read = attribute_accuracy(classifier, pictures, {"age": truth})["age"]
+    twice = attribute_accuracy(classifier, pictures.repeat(2, 1, 1, 1), {"age": truth * 2})["age"]
+    assert torch.equal(twice, read.repeat(2))
+    turned = attribute_accuracy(classifier, pictures.flip(0), {"age": truth[::-1]})["age"]
+    assert torch.equal(turned, read.flip(0))
+    with pytest.raises(InputError):
+        mask_accuracy(parser, pictures[:0], masks[:0])
+    with pytest.raises(InputError):
+        attribute_accuracy(classifier, pictures[:0], {"age": []})
+
+
 def test_mask_accuracy_refuses_what_does_not_pair(parser: FaceParser) -> None:
     with pytest.raises(InputError, match="do not pair"):
         mask_accuracy(parser, images(2), torch.zeros(3, 32, 32, dtype=torch.long))

@@ -214,6 +214,10 @@ def test_similarity_is_the_cosine() -> None:
     originals, edited = coloured((1, 0, 0), (0.6, 0.8, 0)), coloured((0.5, 0, 0), (0.8, -0.6, 0))
     assert identity_similarity(embedder, originals, edited).tolist() == pytest.approx([1, 0], abs=1e-6)
     assert identity_similarity(embedder, originals, originals.flip(0)).tolist() == pytest.approx([0.6, 0.6])
+    turned = identity_similarity(embedder, originals.flip(0), edited.flip(0))
+    assert turned.tolist() == pytest.approx([0, 1], abs=1e-6)
+    doubled = [pictures.repeat(2, 1, 1, 1) for pictures in (originals, edited)]
+    assert identity_similarity(embedder, *doubled).tolist() == pytest.approx([1, 0, 1, 0], abs=1e-6)
 
 
 def test_embedders_see_the_box_in_their_order_of_colours() -> None:

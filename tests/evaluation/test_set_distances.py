@@ -15,7 +15,7 @@ from torchmetrics.image.kid import KernelInceptionDistance
 from codiff import InputError, InputNotice
 from codiff.evaluation.frechet_distance import frechet_difference, frechet_distance
 from codiff.evaluation.intervals import resample_counts, set_interval
-from codiff.evaluation.kernel_distance import MOST_IMAGES, kernel_distance
+from codiff.evaluation.kernel_distance import MOST_IMAGES, kernel_difference, kernel_distance
 
 
 def gaussian(count: int, width: int = 3, *, seed: int = 0) -> Tensor:
@@ -142,13 +142,15 @@ def test_kernel_distance_is_unbiased() -> None:
 def test_paired_difference_is_narrower_than_two_alone() -> None:
     real, base = gaussian(100, seed=7), gaussian(100, seed=8)
     first, second = base + 1.2, base + 1.0
-    difference = frechet_difference(real, first, second, resamples=60)
-    assert difference.low > 0
-    alone = [frechet_distance(real, each, resamples=60) for each in (first, second)]
-    assert alone[0].low < alone[1].high
-    assert frechet_difference(real, first, first, resamples=5).high == 0
-    with pytest.raises(InputError, match="equally many"):
-        frechet_difference(real, first, second[:50])
+    for distance, paired in ((frechet_distance, frechet_difference), (kernel_distance, kernel_difference)):
+        difference = paired(real, first, second, resamples=60)
+        assert difference.low > 0
+        alone = [distance(real, each, resamples=60) for each in (first, second)]
+        assert difference.mean == pytest.approx(alone[0].mean - alone[1].mean, rel=1e-9)
+        assert alone[0].low < alone[1].high
+        assert paired(real, first, first, resamples=5).high == 0
+        with pytest.raises(InputError, match="equally many"):
+            paired(real, first, second[:50])
 
 
 def test_few_images_are_told() -> None:
@@ -185,7 +187,9 @@ def test_resamples() -> None:
     for number, resamples in ((0, 10), (5, 1)):
         with pytest.raises(InputError, match="bootstrap needs"):
             resample_counts(number, resamples)
-    centred = set_interval(1.0, np.linspace(2.0, 3.0, 101), centred=True)
-    assert (centred.low, centred.high) == (pytest.approx(0.525), pytest.approx(1.475))
+    plain = set_interval(1.0, np.linspace(2.0, 3.0, 101))
+    assert (plain.low, plain.high) == (pytest.approx(2.025), pytest.approx(2.975))
+    centred = set_interval(1.0, [4.0, 5.0, 6.0], centred=True)  # t of two degrees of freedom: 4.3027
+    assert (centred.low, centred.high) == (pytest.approx(-3.3027, abs=1e-4), pytest.approx(5.3027, abs=1e-4))
     with pytest.raises(InputError, match="not finite"):
         set_interval(1.0, [float("nan"), 1.0])
