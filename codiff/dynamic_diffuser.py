@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
@@ -46,6 +47,19 @@ class DynamicDiffuser(ModelMixin, ConfigMixin):
         of activation "both", see `HEADS`."""
         logits: Tensor = self.network(latents, timestep, tokens)
         return logits
+
+    @torch.no_grad()
+    def shift(self, activation: str, nats: float) -> None:
+        """Add a number to every logit of one activation, for good: under a softmax the modality's odds against others
+        become exp(nats) times what they were. It corrects what training made of a whole modality.
+
+        Raises:
+            ValueError: an activation that it was not trained for.
+        """
+        known = HEADS[self.config.activation]
+        if activation not in known:
+            raise ValueError(f"this dynamic diffuser has logits of {', '.join(known)}, not of {activation!r}")
+        self.network.unet.conv_out.bias[known.index(activation)] += nats
 
 
 DynamicDiffuser.__module__ = "codiff"

@@ -293,6 +293,13 @@ class TestAdditive:
         output = GuidanceSum(models).guided(nothing, 1.5)(x, t, tokens)
         torch.testing.assert_close(output.sample, base.mean(dim=0) + 1.5 * (given - base).sum(dim=0))
 
+    def test_a_product_of_experts_is_the_mean_at_as_many_times_the_scale(self, tokens: dict[str, Tensor]) -> None:
+        models, x, t = collaborators(), noise(), timesteps(900, 10)
+        nothing = models.unconditional(tokens)
+        added = GuidanceSum(models).guided(nothing, 1.5)(x, t, tokens).sample
+        shared = Mean(models).guided(nothing, 1.5 * len(tokens))(x, t, tokens).sample
+        torch.testing.assert_close(added, shared)
+
     @pytest.mark.parametrize("scale", [1.0, 2.0])
     def test_influences_that_sum_to_one_are_the_guided_composition(
         self, scale: float, tokens: dict[str, Tensor]
@@ -348,6 +355,18 @@ class TestAdditive:
         weights = AdditiveCollaborative(models, both).influences(x, t, tokens)
         expected = torch.nn.functional.softplus(torch.stack([value[:, 1:] for value in logits.values()]))
         torch.testing.assert_close(torch.stack(list(weights.values())), expected)
+
+    def test_a_shift_multiplies_the_odds_of_one_rule_alone(self, tokens: dict[str, Tensor]) -> None:
+        models, both, x, t = collaborators(), new_dynamic_diffusers(activation="both"), noise(), timesteps(900, 10)
+        before = Collaborative(models, both).influences(x, t, tokens)
+        added = AdditiveCollaborative(models, both).influences(x, t, tokens)
+        both["text"].shift("softmax", math.log(2))
+        after = Collaborative(models, both).influences(x, t, tokens)
+        odds = [found["text"] / (1 - found["text"]) for found in (before, after)]
+        torch.testing.assert_close(odds[1], 2 * odds[0], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(AdditiveCollaborative(models, both).influences(x, t, tokens), added)
+        with pytest.raises(ValueError, match="has logits of softmax, not of 'softplus'"):
+            dynamic_diffusers()["text"].shift("softplus", 1.0)
 
     def test_a_model_knows_its_rule(self) -> None:
         assert learned_rule(dynamic_diffusers()) == "collaborative"

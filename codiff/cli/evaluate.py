@@ -48,7 +48,7 @@ def evaluate(
     batch: Annotated[int, _benchmark("Pictures at once.")] = 16,
     guidance: Annotated[
         str, _benchmark("Scales to choose from, as 1,2,3; a single one is taken for every method.", metavar="SCALES")
-    ] = "1,1.5,2,3,4.5",
+    ] = "1,1.5,2,3,4.5,7,10",
     tuning_faces: Annotated[int, _benchmark("Conditions on which scales and weights are chosen.")] = 96,
     weight_parts: Annotated[int, _benchmark("Fixed weights are multiples of one over this.")] = 4,
     losses: Annotated[int, _benchmark("Conditions for the loss by timestep; 0 leaves it out.")] = 64,

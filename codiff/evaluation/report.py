@@ -293,9 +293,11 @@ def _tuning(evaluation: Evaluation, folder: Path) -> Section | None:
     section = Section("How guidance and weights were chosen")
     if any(each.reached for candidates in tuned.candidates.values() for each in candidates):
         told = METRICS["sum"].title if any(metric.name == "caption" for metric in evaluation.metrics) else "mask + CLIP"
-        section.words.append(f"By {told} on {evaluation.tuned_on}.")
+        section.words.append(
+            f"By {told} on {evaluation.tuned_on}; of scales within one standard error of the best the smallest."
+        )
         rows = [
-            [method.name, method.described(), "largest of those tried" if tuned.at_edge(method) else ""]
+            [method.name, method.described(), "the largest that was tried" if tuned.at_edge(method) else ""]
             for method in evaluation.methods
         ]
         section.tables.append(Table(["method", "chosen", "remark"], rows, worded=True))

@@ -1,4 +1,8 @@
-"""Fair play: every method at its own best guidance scale, chosen on conditions that are not measured on."""
+"""Fair play: every method at its own best guidance scale, chosen on conditions that are not measured on.
+
+Larger scales cost variety, and a few conditions cannot tell good ones apart: of all that are within one standard error
+of the best, the smallest is taken (Breiman et al., "Classification and Regression Trees", 1984, section 3.4.3).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codiff.errors import InputError
 from codiff.evaluation.batches import Batches, Job, Results
@@ -31,7 +36,7 @@ class Tuning:
     """
 
     cases: int = 96
-    scales: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0, 4.5)
+    scales: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0, 4.5, 7.0, 10.0)
     parts: int = 4
 
     def __post_init__(self) -> None:
@@ -53,6 +58,10 @@ class Candidate:
     reached: Estimate | None
 
 
+_Reached = list[NDArray[np.float64]]
+"""For each candidate its values of all conditions."""
+
+
 @dataclass(frozen=True)
 class Tuned:
     """The chosen form of each method.
@@ -66,7 +75,7 @@ class Tuned:
     candidates: dict[str, list[Candidate]]
 
     def at_edge(self, method: Method) -> bool:
-        """Whether the best scale is the largest that was tried, so that a larger one might be better still."""
+        """Whether the chosen scale is the largest that was tried, so that a larger one might be better still."""
         scales = [each.method.guidance for each in self.candidates.get(method.name, [])]
         return len(set(scales)) > 1 and method.guidance == max(scales)
 
@@ -94,13 +103,13 @@ class _Search:
 
     def scales(self, methods: Sequence[Method], title: str) -> dict[str, Method]:
         """The best scale of each method; nothing is tried where there is only one."""
-        groups = [[replace(method, guidance=scale) for scale in self.tuning.scales] for method in methods]
+        groups = [[replace(method, guidance=scale) for scale in sorted(self.tuning.scales)] for method in methods]
         if len(self.tuning.scales) == 1:
             self.tried |= {
                 method.name: [Candidate(group[0], None)] for method, group in zip(methods, groups, strict=True)
             }
             return {group[0].name: group[0] for group in groups}
-        return self._best(groups, title)
+        return self._chosen(groups, title, smallest_good)
 
     def weighted(self, method: Method, mean: Method | None) -> Method:
         """The best weights, equal ones among them, and the best scale for them."""
@@ -111,11 +120,13 @@ class _Search:
             scaled,
             *(replace(scaled, weights=weights) for weights in simplex(method.modalities, self.tuning.parts)),
         ]
-        found = self._best([grid], "tuning weights")[method.name]
+        found = self._chosen([grid], "tuning weights", best)[method.name]
         return found if len(self.tuning.scales) == 1 else self.scales([found], "tuning weighted")[method.name]
 
-    def _best(self, groups: Sequence[Sequence[Method]], title: str) -> dict[str, Method]:
-        """The best of each group of candidates for one method; of equally good ones the first."""
+    def _chosen(
+        self, groups: Sequence[Sequence[Method]], title: str, choose: Callable[[_Reached], int]
+    ) -> dict[str, Method]:
+        """One of each group of candidates for one method."""
         flat = [method for group in groups for method in group]
         jobs = [
             Job(_job_name(method), self.tuning.cases, _attempted(self.attempt, method), self.batch) for method in flat
@@ -124,21 +135,37 @@ class _Search:
         chosen = {}
         for group in groups:
             reached = [_objective(next(results)) for _ in group]
-            found = [Candidate(method, estimate) for method, estimate in zip(group, reached, strict=True)]
+            found = [Candidate(method, mean_interval(values)) for method, values in zip(group, reached, strict=True)]
             self.tried.setdefault(group[0].name, []).extend(found)
-            means = [estimate.mean for estimate in reached]
-            chosen[group[0].name] = group[means.index(max(means))]
+            chosen[group[0].name] = group[choose(reached)]
         return chosen
+
+
+def best(reached: _Reached) -> int:
+    """The candidate with the highest mean, of equal ones the first."""
+    return int(np.argmax([values.mean() for values in reached]))
+
+
+def smallest_good(reached: _Reached) -> int:
+    """The first candidate whose mean is within one standard error of the best one's; the error is that of their paired
+    difference."""
+    highest = reached[best(reached)]
+    return next(place for place, values in enumerate(reached) if _within_one_error(highest - values))
+
+
+def _within_one_error(lead: NDArray[np.float64]) -> bool:
+    error = lead.std(ddof=1) / np.sqrt(len(lead)) if len(lead) > 1 else 0.0
+    return bool(lead.mean() <= error)
 
 
 def _attempted(attempt: Try, method: Method) -> Callable[[range], Results]:
     return lambda items: attempt(method, items)
 
 
-def _objective(results: Results) -> Estimate:
+def _objective(results: Results) -> NDArray[np.float64]:
     if OBJECTIVE not in results:
         raise InputError("tuning needs mask accuracy and caption accuracy or CLIP score; give a fixed --guidance")
-    return mean_interval(results[OBJECTIVE].numpy())
+    return results[OBJECTIVE].double().numpy()
 
 
 def _job_name(method: Method) -> str:

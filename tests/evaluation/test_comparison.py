@@ -22,7 +22,7 @@ from codiff.evaluation.loss_by_timestep import loss_table
 from codiff.evaluation.methods import Method
 from codiff.evaluation.metrics import METRICS
 from codiff.evaluation.report_figures import worst_cases
-from codiff.evaluation.tuning import Tuning, tune
+from codiff.evaluation.tuning import Tuning, smallest_good, tune
 from codiff.evaluation.verdicts import verdicts
 from codiff.modalities.mask import MASK_CLASSES
 
@@ -51,6 +51,15 @@ def test_every_method_gets_its_own_best_scale(tmp_path: Path) -> None:
     assert {method.name: method.guidance for method in found.methods} == best
     assert [found.at_edge(method) for method in found.methods] == [True, False, False]
     assert [each.method.guidance for each in found.candidates["mean"]] == list(SCALES)
+
+
+def test_of_scales_that_cannot_be_told_apart_the_smallest_is_taken() -> None:
+    noise = random(50, 3).double().numpy() - 0.5
+    error = noise.std(ddof=1) / np.sqrt(50)
+    centred, best = noise - noise.mean(), np.zeros(50)
+    for short, chosen in ((0.9 * error, 1), (1.1 * error, 2)):
+        assert smallest_good([best - 5, best - short + centred, best, best]) == chosen
+    assert smallest_good([np.zeros(1), np.ones(1)]) == 1
 
 
 def test_weights_are_chosen_at_the_means_scale_and_then_their_own(tmp_path: Path) -> None:
