@@ -13,7 +13,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "interruption"),
     ("files",),
     ("pixels",),
-    ("image_files",),
+    ("image_files", "png_metadata"),
     ("tensor_files",),
     ("figures",),
     ("denoiser", "autoencoder"),

@@ -17,7 +17,6 @@ from codiff import AttributeClassifier, CollaborativePipeline, FaceParser
 from codiff.cli.drawing import settings_of
 from codiff.cli.edit_editors import options_of
 from codiff.cli.edit_plan import Given, Wanted, make_plan
-from codiff.cli.outputs import read_metadata
 from codiff.credentials import read_origin
 from codiff.data.faces import ProceduralFaces
 from codiff.editing import Learned, Learning
@@ -26,6 +25,7 @@ from codiff.editing.learner import Learner
 from codiff.photos.aligning import EYES
 from codiff.photos.framing import frame_whole
 from codiff.photos.own_photo import OwnPhoto
+from codiff.png_metadata import read_metadata
 
 LONDON = Path(__file__).parents[1] / "../shared/real/london_faces"
 QUICK = Learning(token_steps=1, model_steps=2, rank=2)

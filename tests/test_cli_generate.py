@@ -20,11 +20,12 @@ from PIL import Image
 from codiff import CollaborativePipeline, Collaborators, generators
 from codiff.cli.generate import generate
 from codiff.cli.modality_options import condition_options
-from codiff.cli.outputs import read_metadata, slug
+from codiff.cli.outputs import slug
 from codiff.cli.schedulers import SCHEDULERS, scheduler_named
 from codiff.credentials import read_origin
 from codiff.main import main
 from codiff.modalities.mask import MASK_PALETTE
+from codiff.png_metadata import read_metadata
 
 TEXT = "A man has a long beard"
 QUICK = ("--count", "1", "--steps", "2", "--no-credentials")

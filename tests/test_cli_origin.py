@@ -6,7 +6,8 @@ from command_line import Command, command, refused
 from PIL import Image
 
 from codiff.cli import outputs
-from codiff.cli.outputs import read_metadata, save_png, signer_of
+from codiff.cli.outputs import save_png, signer_of
+from codiff.png_metadata import read_metadata
 
 METADATA = {"model": "demo", "seed": 3, "conditions": {"text": "A man."}}
 

@@ -30,11 +30,11 @@ from PIL import Image
 from torch import Tensor
 
 from codiff import Collaborative, Composition, InfluenceBias, InputError, Weighted, generators
-from codiff.cli.outputs import read_metadata
 from codiff.cli.steering import MAP_SCALE, bias_values, parse_steering, recorded, told
 from codiff.composition import RULES, rule
 from codiff.composition.steering import MOST_NATS, resized
 from codiff.editing import Sampling, sdedit
+from codiff.png_metadata import read_metadata
 
 ADDING = ("additive", "guidance-sum")
 KINDS = pytest.mark.parametrize("name", ["collaborative", "mean", "additive"])

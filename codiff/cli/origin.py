@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from codiff.cli.outputs import read_metadata
 from codiff.credentials import Origin, can_sign, read_origin
 from codiff.errors import InputError
+from codiff.png_metadata import read_metadata
 
 
 def origin(

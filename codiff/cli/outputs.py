@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import re
 import unicodedata
@@ -13,15 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 import codiff
 from codiff.cli.show import tell
 from codiff.credentials import can_sign, open_identity, signed
 from codiff.errors import InputError
 from codiff.files import written_aside
+from codiff.png_metadata import png_with, read_metadata
 
-METADATA_KEY = "codiff"
 Signer = Callable[[bytes, Mapping[str, Any]], bytes]
 """(a PNG, its metadata) -> the PNG with Content Credentials."""
 
@@ -136,10 +134,9 @@ class Outputs:
 
 def save_png(picture: Image.Image, path: Path, metadata: Mapping[str, Any], signer: Signer | None = None) -> None:
     """Write a picture whole or not at all, with metadata as JSON in a tEXt chunk, signed where there is a signer."""
-    info, png = PngImagePlugin.PngInfo(), io.BytesIO()
-    info.add_text(METADATA_KEY, json.dumps(metadata))
-    picture.save(png, format="PNG", pnginfo=info)
-    content = png.getvalue() if signer is None else signer(png.getvalue(), metadata)
+    content = png_with(picture, metadata)
+    if signer is not None:
+        content = signer(content, metadata)
     with written_aside(path) as temporary:
         temporary.write_bytes(content)
 
@@ -159,14 +156,3 @@ def signer_of(wanted: bool, *, edited: bool = False) -> Signer | None:
         tell("note: pictures carry no Content Credentials; pip install 'codiff[provenance]' for signing them")
         return None
     return partial(signed, identity=open_identity(), version=codiff.__version__, edited=edited)
-
-
-def read_metadata(path: Path) -> dict[str, Any]:
-    """What `save_png` wrote beside a picture; empty where there is nothing, or no whole picture."""
-    try:
-        with Image.open(path, formats=["PNG"]) as picture:
-            picture.load()
-            metadata = json.loads(picture.info.get(METADATA_KEY, "{}"))
-    except (OSError, ValueError, SyntaxError):
-        return {}
-    return metadata if isinstance(metadata, dict) else {}

@@ -112,5 +112,5 @@ def _draw(generator: Generator, methods: Sequence[Method], cases: Cases, numbers
                 some = numbers[start : start + _AT_ONCE]
                 if not all(picture_path(folder, method.name, number).exists() for number in some):
                     chosen: list[Case] = [cases[number] for number in some]
-                    save_pictures(folder, method.name, some, generator(method, chosen, some).pictures)
+                    save_pictures(folder, method, some, generator(method, chosen, some).pictures)
                 bar.update(line, advance=len(some), state=method.name)

@@ -193,7 +193,7 @@ class Benchmark:
         def compute(items: range) -> Results:
             cases = self.data.cases.of(items)
             made = self.generator(method, cases, items, influences=not method.is_single)
-            save_pictures(self.folder, method.name, items, made.pictures)
+            save_pictures(self.folder, method, items, made.pictures)
             scores = self.judges.scores(from_uint8(made.pictures), cases)
             if method.is_single or made.influences is None:
                 return scores

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+import codiff
 from codiff.evaluation.benchmark_data import Case
-from codiff.evaluation.methods import Method, conditions_of
+from codiff.evaluation.methods import Method, as_json, conditions_of
 from codiff.files import written_aside
 from codiff.pipeline import CollaborativePipeline
 from codiff.pixels import to_uint8
+from codiff.png_metadata import png_with
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,12 @@ def picture_path(folder: Path, method: str, item: int) -> Path:
     return folder / "images" / method / f"{item:05d}.png"
 
 
-def save_pictures(folder: Path, method: str, items: Sequence[int], pictures: NDArray[np.uint8]) -> None:
-    """Write pictures, each whole or not at all."""
+def save_pictures(folder: Path, method: Method, items: Sequence[int], pictures: NDArray[np.uint8]) -> None:
+    """Write pictures, each whole or not at all, with their origin."""
+    origin = {"codiff": codiff.__version__, "method": {"name": method.name, **as_json(method)}}
     for item, picture in zip(items, pictures, strict=True):
-        with written_aside(picture_path(folder, method, item)) as temporary:
-            Image.fromarray(picture).save(temporary, format="PNG")
+        with written_aside(picture_path(folder, method.name, item)) as temporary:
+            temporary.write_bytes(png_with(Image.fromarray(picture), {**origin, "seed": item}))
 
 
 def read_picture(folder: Path, method: str, item: int) -> Image.Image:

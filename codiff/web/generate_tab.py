@@ -14,7 +14,7 @@ from codiff.web.condition_inputs import QUIET, Data, PaintedInput, condition_inp
 from codiff.web.engine import Engine, Request, Result
 from codiff.web.error_lines import ErrorLines, Updates
 from codiff.web.field_error import RUN, FieldError
-from codiff.web.last_results import LastResults
+from codiff.web.last_results import LastResults, for_browser, of_browser
 from codiff.web.painting import png_url
 from codiff.web.parts import foreseen, how_far, picture_buttons, preview, progress_line, run_and_cancel, told
 from codiff.web.picker import file_picker, picked_content
@@ -161,7 +161,8 @@ class GenerateTab:
                 for event in events:
                     if isinstance(event, Done):
                         self._last.keep(request, event.result)
-                        last = {**self._finished(event.result), **steering}
+                        kept = {self._kept: for_browser(event.result.record, request)}
+                        last = {**self._finished(event.result), **kept, **steering}
                     else:
                         yield self._moved(event)
             yield {**idle, **last}
@@ -179,7 +180,6 @@ class GenerateTab:
             **self._errors.cleared(),
             **self._shown(result),
             self._progress: told(f"{pictures} in {result.seconds:.0f} s", 1.0),
-            self._kept: json.dumps(result.record),  # as text: JavaScript rounds large seeds
         }
 
     def _noted(self, messages: Sequence[str]) -> Updates:
@@ -242,15 +242,18 @@ class GenerateTab:
         except InputError as error:
             return self._errors.shown(FieldError(RECORD, str(error)))
 
-    def _recall(self, kept: str | None, request: gr.Request) -> Updates:
+    def _recall(self, kept: object, request: gr.Request) -> Updates:
         """The page was loaded: fill the form with what this browser generated last, and show it while it is kept."""
         ready = {**self._errors.cleared(), self._progress: told("Ready")}
+        record = of_browser(kept, request)
+        if record is None:
+            return ready
         try:
-            form = {} if kept is None else self._recalled(str(kept).encode())
+            form = self._recalled(json.dumps(record).encode())
         except InputError:  # of another model, or of an older version: nobody asked for it
             return ready
-        last = None if kept is None else self._last.of(request)
-        shown = {} if last is None or json.dumps(last.record) != kept else self._shown(last)
+        last = self._last.of(request)
+        shown = {} if last is None or json.loads(json.dumps(last.record)) != record else self._shown(last)
         return {**form, **ready, **shown}
 
     def _recalled(self, record: bytes) -> Updates:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -53,6 +57,26 @@ class LastResults:
         oldest = time.monotonic() - self._seconds
         while self._results and (len(self._results) > _MOST or next(iter(self._results.values()))[0] < oldest):
             self._results.popitem(last=False)
+
+
+def for_browser(record: Mapping[str, Any], request: gr.Request) -> str:
+    """What a browser keeps of a record, and of which login; as text, since JavaScript rounds large seeds."""
+    return json.dumps({"of": _login(request), "record": record})
+
+
+def of_browser(kept: object, request: gr.Request) -> dict[str, Any] | None:
+    """The record that `for_browser` gave; None where there is none, or it belongs to another login."""
+    try:
+        told = json.loads(str(kept))
+        return dict(told["record"]) if told["of"] == _login(request) else None
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _login(request: gr.Request) -> str | None:
+    """Names a login, after which a visitor is a new one, without telling his secret; None where nobody logs in."""
+    visitor = _visitor(request) if getattr(request, "username", None) is not None else None
+    return visitor and hashlib.sha256(visitor.encode()).hexdigest()[:16]
 
 
 def _visitor(request: gr.Request) -> str | None:

@@ -14,11 +14,11 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import codiff
-from codiff.cli.outputs import METADATA_KEY
 from codiff.cli.requests import MOST_SEED
 from codiff.composition import InfluenceBias
 from codiff.errors import InputError
 from codiff.pipeline import CollaborativePipeline
+from codiff.png_metadata import METADATA_KEY
 from codiff.web.condition_kinds import Words, kind_of
 from codiff.web.field_error import FieldError
 from codiff.web.limits import Limits

@@ -27,7 +27,7 @@ from codiff.evaluation.benchmark_data import Case, Cases, open_data
 from codiff.evaluation.external import evaluate_images
 from codiff.evaluation.features import parser_features
 from codiff.evaluation.folders import Folders
-from codiff.evaluation.generation import Generator, read_picture
+from codiff.evaluation.generation import Generator, picture_path, read_picture
 from codiff.evaluation.judges import Judges
 from codiff.evaluation.loss_by_timestep import SEED, losses, timesteps_of
 from codiff.evaluation.mask_accuracy import mask_accuracy
@@ -36,6 +36,7 @@ from codiff.evaluation.protocols import Protocol, protocol_named
 from codiff.evaluation.running import Request, open_benchmark, run_benchmark
 from codiff.evaluation.tuning import Tuning
 from codiff.pixels import from_uint8
+from codiff.png_metadata import read_metadata
 
 SIZE, COUNT = 32, 8
 MODALITIES = ("mask", "sketch")
@@ -244,6 +245,8 @@ def test_pictures_are_the_pipelines_own(report: Path) -> None:
     made = Generator(pipe, TINY.steps)(method, cases(COUNT).of(range(4, 8)), range(4, 8)).pictures
     saved = np.stack([np.asarray(read_picture(report, "collaborative", item)) for item in range(4, 8)])
     assert np.array_equal(made, saved)
+    told = read_metadata(picture_path(report, "collaborative", 5))
+    assert (told["seed"], told["method"]["name"]) == (5, "collaborative")
 
 
 def test_a_killed_evaluation_ends_with_the_same_numbers(report: Path, tmp_path: Path) -> None:

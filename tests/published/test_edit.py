@@ -9,8 +9,8 @@ from command_line import command
 from golden import REAL, Golden
 from PIL import Image
 
-from codiff.cli.outputs import read_metadata
 from codiff.editing import Learning
+from codiff.png_metadata import read_metadata
 
 EXAMPLES = REAL / "official_examples"
 PHOTO, PHOTO_MASK, MASK = (

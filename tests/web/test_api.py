@@ -15,8 +15,8 @@ from PIL import Image
 from serving import served
 
 from codiff import InfluenceBias
-from codiff.cli.outputs import read_metadata
 from codiff.modalities.mask import MASK_PALETTE
+from codiff.png_metadata import read_metadata
 from codiff.web.engine import Engine
 from codiff.web.limits import Limits
 from codiff.web.storage import Storage

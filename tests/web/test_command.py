@@ -17,8 +17,8 @@ from gradio_client import Client
 from models import new_pipeline
 from serving import Work, served, small_page, wait_for
 
-from codiff.cli.outputs import read_metadata
 from codiff.errors import InputError
+from codiff.png_metadata import read_metadata
 from codiff.web.accounts import Accounts
 from codiff.web.environment import prepare
 from codiff.web.listening import address_of, is_local, listen

@@ -20,13 +20,14 @@ from PIL import Image
 
 from codiff import AttributeClassifier, FaceParser, generators
 from codiff.cli.edit_judges import Evaluators, Named
-from codiff.cli.outputs import read_metadata, signer_of
+from codiff.cli.outputs import signer_of
 from codiff.credentials import read_origin
 from codiff.editing import Learned, Learning, Sampling, sdedit
 from codiff.editing.editors import EDITORS
 from codiff.editing.learner import Learner
 from codiff.photos.aligning import EYES
 from codiff.photos.finding import FoundFace
+from codiff.png_metadata import read_metadata
 from codiff.web.edit_files import EditResult
 from codiff.web.edit_records import restored_edit
 from codiff.web.edit_request import FULL, QUICK, EditRequest, Framing

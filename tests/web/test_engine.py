@@ -23,12 +23,12 @@ from models import CAPTIONS, PIXELS, SCHEDULE, new_dynamic_diffusers, new_pipeli
 from PIL import Image
 
 from codiff import FaceParser, InfluenceBias, generators
-from codiff.cli.outputs import read_metadata
 from codiff.cli.schedulers import scheduler_named
 from codiff.cli.steering import read_steering, recorded
 from codiff.credentials import can_sign, read_origin
 from codiff.main import main
 from codiff.modalities.mask import colour
+from codiff.png_metadata import read_metadata
 from codiff.web.engine import Engine, Request, Result
 from codiff.web.faces import procedural_face
 from codiff.web.field_error import RUN, FieldError

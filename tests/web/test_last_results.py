@@ -10,7 +10,7 @@ import gradio as gr
 import pytest
 from engines import engine, request, result_of
 
-from codiff.web.last_results import LastResults
+from codiff.web.last_results import LastResults, for_browser, of_browser
 from codiff.web.limits import Limits
 from codiff.web.privacy import COOKIE
 from codiff.web.runs import Result
@@ -68,3 +68,20 @@ def test_old_ones_and_too_many_are_forgotten(result: Result, monkeypatch: pytest
     assert [last.of(each) is result for each in visitors] == [False, True, True]
     now += 101
     assert [last.of(each) for each in visitors] == [None] * 3
+
+
+def test_a_browser_keeps_a_record_for_its_login_alone() -> None:
+    record = {"seed": 2**63, "count": 1}
+    tokens = [Visitors.new_token() for _ in range(2)]
+    anna, bob = (gr.Request(cookies={COOKIE: token}, username=name) for token, name in zip(tokens, "ab", strict=True))
+    kept = for_browser(record, anna)
+    assert tokens[0] not in kept
+    assert of_browser(kept, anna) == record
+    assert of_browser(kept, bob) is None
+    assert of_browser(kept, gr.Request(cookies={COOKIE: tokens[0]}, username=None)) is None
+    assert of_browser(for_browser(record, visitor()), visitor()) == record  # where nobody logs in
+
+
+@pytest.mark.parametrize("kept", [None, "", "[]", "{}", '{"of": null}', '{"of": null, "record": 3}', {"of": None}])
+def test_what_a_browser_keeps_may_be_anything(kept: object) -> None:
+    assert of_browser(kept, visitor()) is None

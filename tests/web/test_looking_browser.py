@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from serving import served
 
-from codiff.cli.outputs import METADATA_KEY
+from codiff.png_metadata import METADATA_KEY
 from codiff.web.limits import Limits
 
 pytest.importorskip("gradio", reason="gradio is not installed: pip install 'codiff[web]'")

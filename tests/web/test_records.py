@@ -20,7 +20,7 @@ from models import CAPTIONS, PIXELS
 from PIL import Image, PngImagePlugin
 
 from codiff import InfluenceBias
-from codiff.cli.outputs import METADATA_KEY
+from codiff.png_metadata import METADATA_KEY
 from codiff.web.engine import Engine
 from codiff.web.field_error import FieldError
 from codiff.web.limits import Limits
