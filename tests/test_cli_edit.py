@@ -119,6 +119,8 @@ def test_full_fine_tuning_has_a_file_of_its_own(run: Command) -> None:
     full = done(run("photo.png", "--text", TEXT, "--full-fine-tuning", *FEW, "--json"))["learned"]
     assert Learned.load(full).settings.rank is None
     assert Path(full).stat().st_size > Path(lora).stat().st_size
+    both = ("--text", TEXT, "--mask", "wanted.png", "--together")
+    assert Learned.load(done(run("photo.png", *both, *FEW, "--json"))["learned"]).settings.together
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

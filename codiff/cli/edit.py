@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,6 +80,9 @@ def edit(
     full_fine_tuning: Annotated[
         bool, _editing("imagic learns all weights instead of LoRA's.", "--full-fine-tuning")
     ] = False,
+    together: Annotated[
+        bool, _editing("imagic learns all modalities by one loss instead of one after another.", "--together")
+    ] = False,
     start: Annotated[
         str | None, _editing("What imagic samples from: inversion of the photo (one image), or noise.", metavar="NAME")
     ] = None,
@@ -124,7 +127,8 @@ def edit(
     diffedit change a region alone.
     """
     given = {"source": source, "region": region, "learned": learned, "start": start}
-    kind = editor_named(editor, {**given, "full-fine-tuning": full_fine_tuning})
+    learns = {"full-fine-tuning": full_fine_tuning, "together": together}
+    kind = editor_named(editor, {**given, **learns})
     strengths = parse_strength(strength, editor, kind, list(conditions))
     _check(count, steps, guidance, scheduler, composition, kind.inverts)
     _check_start(start, count)
@@ -132,8 +136,8 @@ def edit(
         raise InputError(
             f"{count} images of {editor} would be equal: it retraces a path and draws nothing; leave --count out"
         )
-    if learned is not None and full_fine_tuning:
-        raise InputError("a learned edit knows how it was learned; leave --full-fine-tuning out")
+    if learned is not None and any(learns.values()):
+        raise InputError("a learned edit knows how it was learned; leave --full-fine-tuning and --together out")
     check_writable(out)
     folder = find_model(model)
     modalities = modalities_of(folder)
@@ -146,7 +150,9 @@ def edit(
     pipe.scheduler = scheduler_named(_DDIM if kind.inverts else scheduler, pipe.scheduler)
     check_sampling(pipe.scheduler, steps, 0.0)
     relax(pipe, letterbox=letterbox, snap=snap)
-    learning = learning_for(pipe, full=full_fine_tuning) if kind.learns and learned is None else None
+    learning = None
+    if kind.learns and learned is None:
+        learning = replace(learning_for(pipe, full=full_fine_tuning), together=together)
     framed = frame(pipe, photo, aligned=aligned, face=face, eyes=eyes)
     wanted = Wanted(
         framed,

@@ -10,7 +10,7 @@ from codiff.editing.editors import EDITORS, Editor
 from codiff.errors import InputError
 
 AUTO = "auto"
-_FULL = "full-fine-tuning"  # of what is learned
+_LEARNING = ("full-fine-tuning", "together")  # how it is learned
 
 
 def editor_named(name: str, given: Mapping[str, object]) -> Editor:
@@ -31,7 +31,7 @@ def editor_named(name: str, given: Mapping[str, object]) -> Editor:
 
 def options_of(editor: Editor) -> tuple[str, ...]:
     """Options of the command that an editor takes besides those of all."""
-    return (*editor.takes, _FULL) if editor.learns else editor.takes
+    return (*editor.takes, *_LEARNING) if editor.learns else editor.takes
 
 
 def parse_strength(text: str | None, name: str, editor: Editor, modalities: Sequence[str]) -> dict[str, float] | None:
