@@ -1,4 +1,4 @@
-"""How much a modality should count: `torchrun --nproc_per_node 2 -m benchmarks.calibration --save FOLDER`.
+"""How much a modality should count: `torchrun --nproc_per_node 2 -m benchmarks.calibration --model FOLDER`.
 
 Dynamic diffusers learn from the denoising error, which a few pixels of beard or wrinkles hardly change: the better mask
 and sketch denoise, the less is left to the caption. One number mends that: how much is added to every logit of the
@@ -95,7 +95,7 @@ class Trial:
     def _scores(self, arm: Arm, items: range) -> Results:
         model = self.pipe.dynamic_diffusers[MODALITY]
         model.load_state_dict(self.learned)
-        model.shift(ACTIVATIONS[arm.rule], arm.nats)
+        model.shift(ACTIVATIONS[arm.rule], arm.nats - self.arguments.holds.get(arm.rule, 0.0))
         cases = [self.cases[FIRST_FACE + item] for item in items]
         method = Method(arm.rule, arm.rule, arm.modalities, self.arguments.guidance)
         made = self.generator(method, cases, [SEED + item for item in items])
@@ -128,8 +128,8 @@ def report(found: Mapping[Arm, Scores], chosen: Mapping[str, float], arguments: 
         f"{arguments.guidance:g}, {arguments.steps} steps, bfloat16, seeds {SEED}..., {machine()}. Accuracies in "
         "percent with bootstrap 95% intervals, and differences of the sum from 0 nats on the same faces and noise. "
         "Chosen: of what is within one standard error of the best sum over all three requests, the smallest. "
-        "`torchrun --nproc_per_node 2 -m benchmarks.calibration --model FOLDER` makes all of this, where FOLDER is "
-        "the model as it was trained.",
+        f"`torchrun --nproc_per_node 2 -m benchmarks.calibration --model demo --holds {_told(chosen)}` makes all of "
+        "this again.",
     ]
     for rule, number in chosen.items():
         lines += ["", f"## {rule}: {number:g} nats", ""]
@@ -138,6 +138,10 @@ def report(found: Mapping[Arm, Scores], chosen: Mapping[str, float], arguments: 
             if arm.rule == rule:
                 lines.append(_row(arm, values, found[replace(arm, nats=0.0)], number))
     return "\n".join(lines) + "\n"
+
+
+def _told(numbers: Mapping[str, float]) -> str:
+    return " ".join(f"{rule}={number:g}" for rule, number in numbers.items())
 
 
 def _row(arm: Arm, values: Scores, base: Scores, chosen: float) -> str:
@@ -164,12 +168,12 @@ def picture(found: Mapping[Arm, Scores], chosen: Mapping[str, float]) -> Figure:
     return figure
 
 
-def save(folder: Path, chosen: Mapping[str, float], out: Path) -> None:
-    """The model with the chosen numbers in its weights, in the precision that it has."""
+def save(folder: Path, added: Mapping[str, float], out: Path) -> None:
+    """The model with these numbers added to its weights, in the precision that it has."""
     shutil.copytree(folder, out, dirs_exist_ok=True)
     home = out / "dynamic_diffusers" / MODALITY
     model = DynamicDiffuser.from_pretrained(home, torch_dtype="auto")
-    for rule, nats in chosen.items():
+    for rule, nats in added.items():
         model.shift(ACTIVATIONS[rule], nats)
     model.save_pretrained(home)
     write_checksums(out)
@@ -179,7 +183,12 @@ def parse_arguments() -> argparse.Namespace:
     """Command-line arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="a folder or a hub id; with its judges")
-    parser.add_argument("--nats", type=float, nargs="+", default=[0.0, 0.5, 1.0, 1.5, 2.0], help="0 among them")
+    parser.add_argument(
+        "--nats", type=float, nargs="+", default=[0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0], help="0 among them"
+    )
+    parser.add_argument(
+        "--holds", type=held, nargs="+", default=[], metavar="RULE=NATS", help="what the weights hold already"
+    )
     parser.add_argument("--faces", type=int, default=100)
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--guidance", type=float, default=2.0)
@@ -187,7 +196,17 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--save", type=Path, help="folder for the calibrated model")
     parser.add_argument("--out", type=Path, default=Path("docs"), help="folder of the tables and of images/")
     parser.add_argument("--cache", type=Path, default=Path("runs/calibration"), help="folder of unfinished results")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    arguments.holds = dict(arguments.holds)
+    return arguments
+
+
+def held(text: str) -> tuple[str, float]:
+    """Rule and number of words like additive=0.5."""
+    rule, _, number = text.partition("=")
+    if rule not in ACTIVATIONS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like additive=0.5")
+    return rule, float(number)
 
 
 def main() -> None:
@@ -212,7 +231,8 @@ def main() -> None:
     with written_aside(arguments.out / "images" / "calibration.png") as temporary:
         picture(found, chosen).savefig(temporary, format="png", dpi=110)
     if arguments.save is not None:
-        save(folder, chosen, arguments.save)
+        added = {rule: number - arguments.holds.get(rule, 0.0) for rule, number in chosen.items()}
+        save(folder, added, arguments.save)
     print(text)
 
 
