@@ -15,10 +15,14 @@ from __future__ import annotations
 
 import argparse
 import copy
+import hashlib
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -27,11 +31,14 @@ import torch
 from accelerate import PartialState
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 
 from benchmarks.machine import machine
 from codiff import CollaborativePipeline, DynamicDiffuser
+from codiff.cli.drawing import model_digest
 from codiff.composition import learned_rules
 from codiff.data.faces import ProceduralFaces
+from codiff.errors import InputError
 from codiff.evaluation.batches import Batches, Job, Results
 from codiff.evaluation.benchmark_data import Cases
 from codiff.evaluation.generation import Generator
@@ -46,6 +53,7 @@ from codiff.pixels import from_uint8
 MODALITY = "text"
 ACTIVATIONS = {"collaborative": "softmax", "additive": "softplus"}
 SHOWN = ("mask", "caption", "sum")
+BIAS = "network.unet.conv_out.bias"
 SEED = 2_000_000
 FIRST_FACE = 1000  # of the tuning split: `codiff evaluate` tunes on its beginning
 Scores = dict[str, NDArray[np.float64]]
@@ -67,7 +75,8 @@ class Arm:
 
 def requests(modalities: list[str]) -> list[tuple[str, ...]]:
     """All modalities, and the calibrated one with each other one."""
-    return [tuple(modalities), *((MODALITY, other) for other in modalities if other != MODALITY)]
+    pairs = [(MODALITY, other) for other in modalities if other != MODALITY]
+    return [tuple(modalities), *(pair for pair in pairs if len(modalities) > 2)]
 
 
 class Trial:
@@ -80,7 +89,7 @@ class Trial:
         self.generator = Generator(self.pipe, arguments.steps)
         size = self.pipe.vae.config.sample_size
         self.cases = Cases(ProceduralFaces("tuning", size), FIRST_FACE + arguments.faces)
-        self.batches, self.arguments = Batches(arguments.cache, processes), arguments
+        self.batches, self.arguments = Batches(arguments.cache / settings_of(folder, arguments), processes), arguments
         self.learned = copy.deepcopy(self.pipe.dynamic_diffusers[MODALITY].state_dict())
 
     def run(self, arms: list[Arm]) -> dict[Arm, Scores]:
@@ -103,6 +112,12 @@ class Trial:
         return {name: scores[name] for name in SHOWN}
 
 
+def settings_of(folder: Path, arguments: argparse.Namespace) -> str:
+    """Names all that scores depend on but arm and face."""
+    told = [model_digest(folder), arguments.steps, arguments.guidance, arguments.batch, sorted(arguments.holds.items())]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
+
+
 def calibrated(found: Mapping[Arm, Scores], rule: str, nats: Sequence[float]) -> float:
     """The smallest number whose sum, averaged over the requests, is within one standard error of the best."""
     sums = [
@@ -114,22 +129,22 @@ def calibrated(found: Mapping[Arm, Scores], rule: str, nats: Sequence[float]) ->
 
 def report(found: Mapping[Arm, Scores], chosen: Mapping[str, float], arguments: argparse.Namespace) -> str:
     """The tables as Markdown."""
+    held = "The demo model has the chosen ones in its weights." if arguments.model == "demo" else ""
     lines = [
         "# Calibration",
         "",
         "Dynamic diffusers learn from the denoising error, which a few pixels of beard or wrinkles hardly change: the "
         "better mask and sketch denoise, the less is left to the caption. One number for each rule mends that: how "
-        "many nats are added to every logit of the text's dynamic diffuser. The demo model has the chosen ones in its "
-        "weights; 0 is what training gave.",
+        f"many nats are added to every logit of the text's dynamic diffuser. 0 is what training gave. {held}",
         "",
         "![Mask and caption accuracy by what is added](images/calibration.png)",
         "",
-        f"{arguments.faces} faces of the tuning split (not trained or measured on elsewhere), guidance "
-        f"{arguments.guidance:g}, {arguments.steps} steps, bfloat16, seeds {SEED}..., {machine()}. Accuracies in "
-        "percent with bootstrap 95% intervals, and differences of the sum from 0 nats on the same faces and noise. "
-        "Chosen: of what is within one standard error of the best sum over all three requests, the smallest. "
-        f"`torchrun --nproc_per_node 2 -m benchmarks.calibration --model demo --holds {_told(chosen)}` makes all of "
-        "this again.",
+        f"{arguments.faces} faces of the tuning split (nothing is trained, tuned or scored on them elsewhere), "
+        f"guidance {arguments.guidance:g}, {arguments.steps} steps, bfloat16, seeds {SEED}..., {machine()}. "
+        "Accuracies in percent with bootstrap 95% intervals, and differences of the sum from 0 nats on the same faces "
+        "and noise. Chosen: of what is within one standard error of the best sum over all requests, the smallest. "
+        f"`torchrun --nproc_per_node 2 -m benchmarks.calibration --model {arguments.model} --holds {_told(chosen)}` "
+        "makes all of this again from the calibrated model.",
     ]
     for rule, number in chosen.items():
         lines += ["", f"## {rule}: {number:g} nats", ""]
@@ -153,10 +168,14 @@ def _row(arm: Arm, values: Scores, base: Scores, chosen: float) -> str:
 
 def picture(found: Mapping[Arm, Scores], chosen: Mapping[str, float]) -> Figure:
     """Accuracies by number, a panel for each rule."""
-    figure, axes = plt.subplots(1, len(chosen), figsize=(4.6 * len(chosen), 3.4), sharey=True, layout="constrained")
+    figure, [axes] = plt.subplots(
+        1, len(chosen), figsize=(4.6 * len(chosen), 3.4), sharey=True, squeeze=False, layout="constrained"
+    )
     for axis, (rule, number) in zip(axes, chosen.items(), strict=True):
         arms = [arm for arm in found if arm.rule == rule]
-        for request, style in zip(dict.fromkeys(arm.modalities for arm in arms), ("-", "--", ":"), strict=True):
+        for request, style in zip(
+            dict.fromkeys(arm.modalities for arm in arms), cycle(("-", "--", ":", "-.")), strict=False
+        ):
             line = [arm for arm in arms if arm.modalities == request]
             for name, colour in (("mask", "tab:blue"), ("caption", "tab:orange")):
                 means = [100 * found[arm][name].mean() for arm in line]
@@ -169,14 +188,23 @@ def picture(found: Mapping[Arm, Scores], chosen: Mapping[str, float]) -> Figure:
 
 
 def save(folder: Path, added: Mapping[str, float], out: Path) -> None:
-    """The model with these numbers added to its weights, in the precision that it has."""
-    shutil.copytree(folder, out, dirs_exist_ok=True)
-    home = out / "dynamic_diffusers" / MODALITY
-    model = DynamicDiffuser.from_pretrained(home, torch_dtype="auto")
-    for rule, nats in added.items():
-        model.shift(ACTIVATIONS[rule], nats)
-    model.save_pretrained(home)
-    write_checksums(out)
+    """The model with these numbers added to its weights, rounded to bfloat16 as they were tried, in a new folder.
+
+    Raises:
+        InputError: the folder is not new.
+    """
+    if out.exists():
+        raise InputError(f"{out} exists; give a new folder for the calibrated model")
+    with written_aside(out) as temporary:
+        shutil.copytree(folder, temporary)
+        (path,) = (temporary / "dynamic_diffusers" / MODALITY).glob("*.safetensors")
+        weights = load_file(path)
+        model = DynamicDiffuser.from_pretrained(path.parent, torch_dtype=torch.bfloat16)
+        for rule, nats in added.items():
+            model.shift(ACTIVATIONS[rule], nats)
+        changed = model.state_dict()
+        save_file({**weights, BIAS: changed[BIAS].to(weights[BIAS].dtype)}, path, metadata={"format": "pt"})
+        write_checksums(temporary)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -189,7 +217,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--holds", type=held, nargs="+", default=[], metavar="RULE=NATS", help="what the weights hold already"
     )
-    parser.add_argument("--faces", type=int, default=100)
+    parser.add_argument("--faces", type=int, default=100, help="at most 2000")
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--guidance", type=float, default=2.0)
     parser.add_argument("--batch", type=int, default=25)
@@ -211,7 +239,7 @@ def held(text: str) -> tuple[str, float]:
 
 def main() -> None:
     """Try all numbers, print and save what they give."""
-    arguments, processes = parse_arguments(), PartialState(cpu=True)
+    arguments, processes = parse_arguments(), PartialState(cpu=True, timeout=timedelta(days=1))
     folder = find_model(arguments.model)
     trial = Trial(folder, arguments, processes)
     rules = learned_rules(trial.pipe.dynamic_diffusers)
@@ -222,6 +250,7 @@ def main() -> None:
         for nats in sorted({0.0, *arguments.nats})
     ]
     found = trial.run(arms)
+    processes.destroy_process_group()
     if not processes.is_main_process:
         return
     chosen = {rule: calibrated(found, rule, sorted({0.0, *arguments.nats})) for rule in rules}

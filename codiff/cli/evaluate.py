@@ -181,5 +181,5 @@ def _tell_plan(benchmark: Any) -> None:
         tell(f"guidance scales are chosen on {benchmark.data.tuning_from}")
     for name, reason in benchmark.left_out.items():
         tell(f"note: {name} is left out: {reason}")
-    for note in _library("running").shortened(benchmark.notes):
+    for note in _library("notes").shortened(benchmark.notes):
         tell(f"note: {note}")

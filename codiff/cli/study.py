@@ -99,6 +99,7 @@ def make(
     answers as a file and hand that in. Keep the key to yourself.
     """
     check_writable(out)
+    secret = _secret_seed(out) if seed is None else seed
     if images is not None:
         material = Folders(images, _names(methods), captions, masks, originals).conditions(conditions, seed or 0)
     else:
@@ -112,7 +113,7 @@ def make(
         questions=_names(questions),
         checks=checks,
         allowed_failures=allowed_failures,
-        seed=_secret_seed(out) if seed is None else seed,
+        seed=secret,
         size=size,
         notice="" if notice is None else _text(notice),
     )

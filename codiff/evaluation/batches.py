@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from codiff.errors import InputError
+from codiff.evaluation.notes import noted
 from codiff.evaluation.progress import tracked
 from codiff.files import written_aside
 
 Results = dict[str, Tensor]
 """Name -> values; their first dimension counts the items, or the batches where a batch is summed up."""
 
-_CHECKSUM = "sha256"
+_CHECKSUM, _NOTES = "sha256", "notes"
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,10 @@ class Batches:
         for job, items in tracked(mine, title, shown=self.processes.is_main_process):
             path = self.folder / job.file(items)
             if not job.intact(items) or _read(path) is None:
-                _write(path, job.compute(items))
+                notes: list[str] = []
+                with noted(notes):
+                    results = job.compute(items)
+                _write(path, results, notes)
         self.processes.wait_for_everyone()
         return self.results(jobs)
 
@@ -85,6 +90,11 @@ class Batches:
             InputError: a batch is missing or damaged.
         """
         return [self._joined(job) for job in jobs]
+
+    def notes(self, jobs: Sequence[Job]) -> list[str]:
+        """What was told while jobs that have run were computed, whenever and by whom that was, each once."""
+        paths = [self.folder / job.file(items) for job in jobs for items in job.ranges()]
+        return list(dict.fromkeys(note for path in paths for note in _notes(path)))
 
     def _joined(self, job: Job) -> Results:
         parts = []
@@ -99,10 +109,16 @@ class Batches:
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def _write(path: Path, results: Results) -> None:
+def _write(path: Path, results: Results, notes: Sequence[str]) -> None:
     tensors = {name: value.detach().cpu().contiguous() for name, value in results.items()}
     with written_aside(path) as temporary:
-        save_file(tensors, temporary, metadata={_CHECKSUM: _digest(tensors)})
+        save_file(tensors, temporary, metadata={_CHECKSUM: _digest(tensors), _NOTES: json.dumps(notes)})
+
+
+def _notes(path: Path) -> list[str]:
+    with safe_open(path, framework="pt") as file:
+        found: list[str] = json.loads((file.metadata() or {}).get(_NOTES, "[]"))
+    return found
 
 
 def _read(path: Path) -> Results | None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from codiff.evaluation.batches import Batches, Job, Results
 from codiff.evaluation.benchmark_data import BenchmarkData, Pictures
-from codiff.evaluation.comparison import Differences, Numbers, Reference, columns, differences, noted, numbers
+from codiff.evaluation.comparison import Differences, Numbers, Reference, columns, differences, numbers
 from codiff.evaluation.generation import Generator, picture_path, save_pictures
 from codiff.evaluation.influence_statistics import Influences, batch_statistics, summarised
 from codiff.evaluation.intervals import Estimate
@@ -24,6 +24,7 @@ from codiff.evaluation.loss_by_timestep import LossTable, loss_table, losses, ti
 from codiff.evaluation.memorisation import Memorisation, memorisation
 from codiff.evaluation.methods import Method, digest, leads_of
 from codiff.evaluation.metrics import Metric
+from codiff.evaluation.notes import noted, shortened
 from codiff.evaluation.progress import tracked
 from codiff.evaluation.protocols import Protocol
 from codiff.evaluation.tuning import SEED as TUNING_SEED
@@ -145,13 +146,12 @@ class Benchmark:
         self.batches.run([*others, *self._reference_jobs(), self._real_job()], "losses and real pictures")
         return tuned, scores
 
-    def evaluation(
-        self, tuned: Tuned, scores: Sequence[Results], settings: dict[str, Any], told: Sequence[str] = ()
-    ) -> Evaluation:
+    def evaluation(self, tuned: Tuned, scores: Sequence[Results], settings: dict[str, Any]) -> Evaluation:
         """Compare what `run` has measured, and note what was told on the way."""
         by_name = dict(zip((method.name for method in tuned.methods), scores, strict=True))
         leads = [name for name in leads_of(self.generator.pipe) if name in by_name] or [tuned.methods[-1].name]
-        reference, notes = self._reference(), list(told)
+        told = [*self.notes, *self.batches.notes([self._job(method) for method in tuned.methods])]
+        reference, notes = self._reference(), shortened(list(dict.fromkeys(told)))
         diverse = self._diverse(tuned.methods)
         metrics = columns(self.protocol.metrics, self.judges.extractor)
         with noted(notes):

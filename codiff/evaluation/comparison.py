@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +11,6 @@ from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 from torch import Tensor
 
-from codiff.errors import InputNotice
 from codiff.evaluation.batches import Results
 from codiff.evaluation.diversity import diversity
 from codiff.evaluation.features import FeatureExtractor
@@ -123,8 +120,7 @@ class Difference:
         return (self.estimate.mean > 0) == metric.higher
 
     def clearly_better(self, metric: Metric) -> bool:
-        """Whether the first method is better even when one asks in all metrics at once: by the corrected p-value, too,
-        where there is one."""
+        """Whether the first method is better by its interval and, where it has one, by its corrected p-value."""
         return self.better(metric) is True and (self.p_value is None or self.p_value < _LEVEL)
 
 
@@ -164,7 +160,7 @@ def differences(
     return table
 
 
-def _of_each(scores: Results, metrics: Sequence[Metric]) -> dict[str, NDArray[np.float32]]:
+def _of_each(scores: Results, metrics: Sequence[Metric]) -> dict[str, NDArray[np.floating]]:
     """Values of single pictures."""
     return {each.name: scores[each.name].numpy() for each in metrics if not each.of_sets and each.name in scores}
 
@@ -186,16 +182,3 @@ def _corrected(tests: Mapping[tuple[str, str], PairedTest]) -> dict[tuple[str, s
         return {}
     values = false_discovery_control(np.array([test.p_value for test in tests.values()]), method="bh")
     return dict(zip(tests, (float(value) for value in values), strict=True))
-
-
-@contextmanager
-def noted(notes: list[str]) -> Iterator[None]:
-    """Notices of metrics are collected for the report instead of told."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", InputNotice)
-        yield
-    for notice in caught:
-        if not issubclass(notice.category, InputNotice):
-            warnings.warn_explicit(notice.message, notice.category, notice.filename, notice.lineno)
-        elif str(notice.message) not in notes:
-            notes.append(str(notice.message))

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
 from PIL import Image
 
-from codiff.errors import InputError
+from codiff.errors import InputError, InputNotice
 from codiff.evaluation.batches import Results
 from codiff.evaluation.benchmark import Evaluation
 from codiff.evaluation.benchmark_data import Case
-from codiff.evaluation.comparison import Reference, columns, noted, numbers
+from codiff.evaluation.comparison import Reference, columns, numbers
 from codiff.evaluation.folders import FolderCases, Folders, reference_pictures
 from codiff.evaluation.judges import Judges
 from codiff.evaluation.methods import Method
 from codiff.evaluation.metrics import METRICS
+from codiff.evaluation.notes import noted, shortened
 from codiff.evaluation.progress import tracked
 from codiff.evaluation.protocols import LEAST
 from codiff.evaluation.report import Looks, write_report
@@ -39,6 +41,8 @@ def evaluate_images(folders: Folders, judges: Judges, out: Path, batch: int = 16
         for item in tracked(range(len(cases)), "opening pictures"):
             cases.check_size(item, first)
             judges.check([cases[item]])
+    for note in shortened(notes):
+        warnings.warn(note, InputNotice, stacklevel=2)
     with sole_writer(out):
         name = folders.images.resolve().name
         with noted(notes):
@@ -56,7 +60,7 @@ def evaluate_images(folders: Folders, judges: Judges, out: Path, batch: int = 16
             numbers={name: found},
             scores={name: scores},
             left_out={metric.title: f"it needs {metric.needs}" for metric in metrics if metric not in measured},
-            notes=notes,
+            notes=shortened(notes),
         )
         return write_report(evaluation, out, _looks(cases))
 

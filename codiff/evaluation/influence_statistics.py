@@ -12,12 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from codiff.evaluation.intervals import (
-    RESAMPLES,
     Estimate,
     difference_interval,
     mean_interval,
-    resample_counts,
-    set_interval,
+    ratio_intervals,
+    resampled_ratios,
 )
 from codiff.modalities.mask import MASK_CLASSES
 
@@ -55,8 +54,9 @@ def batch_statistics(influences: Mapping[str, Tensor], masks: NDArray[np.uint8] 
     Returns:
         "influence_steps" (batch, modalities, steps): mean over the pixels. "influence_maps" (1, modalities, steps, h,
         w): sum over the batch. With masks also "influence_regions" (batch, modalities, regions): mean over steps and
-        pixels of each of `REGIONS`, NaN where there are none; "influence_classes" (1, modalities, steps, classes):
-        sums, weighted by how much of each latent pixel is in the class; "class_weights" (1, classes): the weights' sum.
+        pixels of each of `REGIONS`, NaN where there are none; "influence_classes" (batch, modalities, steps, classes):
+        sums, weighted by how much of each latent pixel is in the class; "class_weights" (batch, classes): the weights'
+        sums.
     """
     stacked = torch.stack([value[:, :, 0].float() for value in influences.values()])  # (modalities, steps, n, h, w)
     stacked = stacked.permute(2, 0, 1, 3, 4)
@@ -67,8 +67,8 @@ def batch_statistics(influences: Mapping[str, Tensor], masks: NDArray[np.uint8] 
     over_steps = stacked.mean(dim=2)
     weighted = torch.einsum("nmhw,nrhw->nmr", over_steps, regions)
     found["influence_regions"] = weighted / regions.sum(dim=(-2, -1))[:, None]
-    found["influence_classes"] = torch.einsum("nmshw,nchw->msc", stacked, classes)[None]
-    found["class_weights"] = classes.sum(dim=(0, -2, -1))[None]
+    found["influence_classes"] = torch.einsum("nmshw,nchw->nmsc", stacked, classes)
+    found["class_weights"] = classes.sum(dim=(-2, -1))
     return found
 
 
@@ -84,8 +84,8 @@ class Influences:
         classes: (modalities, steps, classes), mean over the pixels of each class; NaN for classes that never occur.
             None without masks.
         means: modality -> mean over pictures, steps and pixels.
-        class_means: modality -> class -> mean over steps and the class's pixels, with the interval from resampled
-            batches; only classes that occur, none without masks.
+        class_means: modality -> class -> mean over steps and the class's pixels, with its interval; only classes
+            that occur, none without masks.
         early_minus_late: modality -> difference of the mean influence before and after half of the training timesteps.
         contrasts: "contours" and "skin" -> modality -> difference between that region and the rest of the picture.
     """
@@ -115,8 +115,9 @@ def summarised(
     classes, class_means = None, dict[str, dict[str, Estimate]]()
     if "influence_classes" in found:
         sums, weights = found["influence_classes"].double().numpy(), found["class_weights"].double().numpy()
-        classes = _ratio(sums.sum(axis=0), weights.sum(axis=0))
-        over_steps = sums.mean(axis=2)  # (batches, modalities, classes)
+        total = weights.sum(axis=0)
+        classes = sums.sum(axis=0) / np.where(total > 0, total, np.nan)
+        over_steps = sums.mean(axis=2)  # (pictures, modalities, classes)
         class_means = {name: _class_means(over_steps[:, place], weights) for place, name in enumerate(modalities)}
     return Influences(
         modalities=tuple(modalities),
@@ -132,21 +133,9 @@ def summarised(
 
 
 def _class_means(sums: NDArray[np.float64], weights: NDArray[np.float64]) -> dict[str, Estimate]:
-    """Of one modality: class -> its mean influence, from sums and weights (batches, classes)."""
-    drawn = resample_counts(len(sums), RESAMPLES)
-    values = _ratio(sums.sum(axis=0), weights.sum(axis=0))
-    replicates = _ratio(drawn @ sums, drawn @ weights)
-    return {
-        MASK_CLASSES[number]: set_interval(float(values[number]), column[np.isfinite(column)])
-        for number, column in enumerate(replicates.T)
-        if np.isfinite(values[number])
-    }
-
-
-def _ratio(sums: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """NaN where nothing was summed."""
-    weights = np.broadcast_to(weights, sums.shape)
-    return np.divide(sums, weights, out=np.full(sums.shape, np.nan), where=weights > 0)
+    """Of one modality: class -> its mean influence, from sums and weights (pictures, classes)."""
+    found = ratio_intervals(*resampled_ratios(sums, weights))
+    return {MASK_CLASSES[number]: estimate for number, estimate in found.items()}
 
 
 def _early_minus_late(

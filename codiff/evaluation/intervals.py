@@ -72,6 +72,35 @@ def resample_counts(number: int, resamples: int, *, seed: int = 0) -> NDArray[np
     return np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=resamples)
 
 
+def resampled_ratios(
+    parts: NDArray[np.float64], wholes: NDArray[np.float64], resamples: int = RESAMPLES, *, seed: int = 0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ratios of sums over images, and what resampled images give.
+
+    Args:
+        parts, wholes: (images, columns).
+
+    Returns:
+        (columns,) and (resamples, columns); NaN where the whole is 0.
+    """
+    drawn = resample_counts(len(parts), resamples, seed=seed).astype(np.float64)
+    return _ratio(parts.sum(axis=0), wholes.sum(axis=0)), _ratio(drawn @ parts, drawn @ wholes)
+
+
+def _ratio(parts: NDArray[np.float64], wholes: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(parts, wholes, out=np.full(parts.shape, np.nan), where=wholes > 0)
+
+
+def ratio_intervals(values: NDArray[np.float64], replicates: NDArray[np.float64]) -> dict[int, Estimate]:
+    """What `resampled_ratios` gave: column -> its ratio with the interval; only columns that occur. Resamples that miss
+    every image of a rare column do not count."""
+    return {
+        column: set_interval(float(values[column]), found[np.isfinite(found)])
+        for column, found in enumerate(replicates.T)
+        if np.isfinite(values[column])
+    }
+
+
 def set_interval(value: float, replicates: ArrayLike, *, centred: bool = False) -> Estimate:
     """What a whole set gave, with the interval of what its resamples gave, by their percentiles.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from codiff.errors import InputError
 from codiff.evaluation.inputs import Parser, check_masks, check_pairs
-from codiff.evaluation.intervals import RESAMPLES, Estimate, resample_counts, set_interval
+from codiff.evaluation.intervals import RESAMPLES, Estimate, ratio_intervals, resampled_ratios, set_interval
 from codiff.modalities.mask import MASK_CLASSES
 
 
@@ -73,15 +73,9 @@ def mask_iou(
     _check(overlaps)
     if overlaps.shape[1] != len(names):
         raise InputError(f"overlaps of {overlaps.shape[1]} classes, but {len(names)} names; name the parser's classes")
-    counts = overlaps.cpu().double().numpy()
-    drawn = resample_counts(len(counts), resamples, seed=seed).astype(np.float64)
-    found = _ratio(counts.sum(axis=0))
-    replicates = _ratio(np.tensordot(drawn, counts, axes=1))
-    classes = {}
-    for index in np.flatnonzero(np.isfinite(found)).tolist():
-        values = replicates[:, index]  # a resample may miss every image of a rare class
-        classes[names[index]] = set_interval(float(found[index]), values[np.isfinite(values)])
-    return MaskIoU(set_interval(float(np.nanmean(found)), np.nanmean(replicates, axis=1)), classes)
+    values, replicates = _ratios(overlaps, resamples, seed)
+    classes = {names[index]: each for index, each in ratio_intervals(values, replicates).items()}
+    return MaskIoU(set_interval(float(np.nanmean(values)), np.nanmean(replicates, axis=1)), classes)
 
 
 def miou_difference(first: Tensor, second: Tensor, *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
@@ -98,11 +92,9 @@ def miou_difference(first: Tensor, second: Tensor, *, resamples: int = RESAMPLES
     _check(first)
     if first.shape != second.shape:
         raise InputError(f"paired methods must have equal shapes, got {tuple(first.shape)} and {tuple(second.shape)}")
-    drawn = resample_counts(len(first), resamples, seed=seed).astype(np.float64)
-    counts = [overlaps.cpu().double().numpy() for overlaps in (first, second)]
-    values = [float(np.nanmean(_ratio(each.sum(axis=0)))) for each in counts]
-    replicates = [np.nanmean(_ratio(np.tensordot(drawn, each, axes=1)), axis=1) for each in counts]
-    return set_interval(values[0] - values[1], replicates[0] - replicates[1])
+    (a, resampled_a), (b, resampled_b) = (_ratios(overlaps, resamples, seed) for overlaps in (first, second))
+    replicates = np.nanmean(resampled_a, axis=1) - np.nanmean(resampled_b, axis=1)
+    return set_interval(float(np.nanmean(a) - np.nanmean(b)), replicates)
 
 
 def _check(overlaps: Tensor) -> None:
@@ -110,7 +102,7 @@ def _check(overlaps: Tensor) -> None:
         raise InputError(f"overlaps shaped {tuple(overlaps.shape)}; expected at least one (images, classes, 2)")
 
 
-def _ratio(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Intersection over union (..., classes) of (..., classes, 2); NaN for classes that do not occur."""
-    union = counts[..., 1]
-    return np.divide(counts[..., 0], union, out=np.full(union.shape, np.nan), where=union > 0)
+def _ratios(overlaps: Tensor, resamples: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of each class; see `resampled_ratios`."""
+    counts = overlaps.cpu().double().numpy()
+    return resampled_ratios(counts[:, :, 0], counts[:, :, 1], resamples, seed=seed)

@@ -197,7 +197,7 @@ def _claims(name: str, found: Influences) -> Table:
 def _class_table(name: str, found: Influences) -> Table:
     columns = [{**found.class_means[modality], "all": found.means[modality]} for modality in found.modalities]
     rows = [[part, *(column[part].percent() for column in columns)] for part in columns[0]]
-    note = f"{name}: mean over all steps, with bootstrap 95% intervals over batches of pictures."
+    note = f"{name}: mean over all steps, with bootstrap 95% intervals over pictures."
     return Table(["class", *(f"{modality} %" for modality in found.modalities)], rows, note)
 
 

@@ -12,10 +12,10 @@ from PIL import Image
 
 from codiff.evaluation.benchmark import Benchmark
 from codiff.evaluation.benchmark_data import BenchmarkData, Case, open_data
-from codiff.evaluation.comparison import noted
 from codiff.evaluation.generation import Generator, read_picture
 from codiff.evaluation.judges import Judges
 from codiff.evaluation.methods import conditions_of, methods_of
+from codiff.evaluation.notes import noted
 from codiff.evaluation.progress import tracked
 from codiff.evaluation.protocols import Protocol
 from codiff.evaluation.report import Looks, write_report
@@ -23,8 +23,6 @@ from codiff.evaluation.report_folder import SETTINGS, check_settings
 from codiff.evaluation.tuning import Tuning
 from codiff.files import sole_writer, write_json
 from codiff.pipeline import CollaborativePipeline
-
-_MOST_NOTES = 5
 
 
 @dataclass(frozen=True)
@@ -107,19 +105,12 @@ def run_benchmark(benchmark: Benchmark, model: str) -> Path | None:
         processes.wait_for_everyone()  # until the first process has the lock and has put the folder in order
         if processes.is_main_process:
             write_json(folder / SETTINGS, settings)
-        with noted([]):  # of conditions, which are read again and were told of when they were opened
-            tuned, scores = benchmark.run()
+        tuned, scores = benchmark.run()
         processes.destroy_process_group()  # the first reports alone; torchmetrics would wait for the others
         if not processes.is_main_process:
             return None
-        evaluation = benchmark.evaluation(tuned, scores, settings, shortened(benchmark.notes))
+        evaluation = benchmark.evaluation(tuned, scores, settings)
         return write_report(evaluation, folder, looks_of(benchmark))
-
-
-def shortened(notes: Sequence[str]) -> list[str]:
-    """The first notes, and how many more there are."""
-    rest = len(notes) - _MOST_NOTES
-    return [*notes[:_MOST_NOTES], *([f"{rest} more of this kind"] if rest > 0 else [])]
 
 
 def looks_of(benchmark: Benchmark) -> Looks:

@@ -1,7 +1,8 @@
 """Fair play: every method at its own best guidance scale, chosen on conditions that are not measured on.
 
 Larger scales cost variety, and a few conditions cannot tell good ones apart: of all that are within one standard error
-of the best, the smallest is taken (Breiman et al., "Classification and Regression Trees", 1984, section 3.4.3).
+of the best, the smallest is taken. The rule is that of Breiman et al. ("Classification and Regression Trees", 1984,
+section 3.4.3), with the error of the paired difference, which is the smaller one.
 """
 
 from __future__ import annotations

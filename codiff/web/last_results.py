@@ -66,6 +66,8 @@ def for_browser(record: Mapping[str, Any], request: gr.Request) -> str:
 
 def of_browser(kept: object, request: gr.Request) -> dict[str, Any] | None:
     """The record that `for_browser` gave; None where there is none, or it belongs to another login."""
+    if getattr(request, "username", None) is not None and _visitor(request) is None:
+        return None
     try:
         told = json.loads(str(kept))
         return dict(told["record"]) if told["of"] == _login(request) else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from codiff.errors import InputError
+from codiff.errors import InputError, InputNotice
 from codiff.evaluation.batches import Batches, Job, Results
 from codiff.evaluation.report_folder import SETTINGS, check_settings
 from codiff.files import sole_writer, write_json
@@ -94,7 +96,21 @@ def test_results_of_what_never_ran_are_refused(tmp_path: Path) -> None:
         batches(tmp_path).results([Squares().job()])
 
 
-def test_processes_share_the_work(tmp_path: Path) -> None:
+def test_what_was_told_is_kept_with_what_it_was_about(tmp_path: Path) -> None:
+    def telling(items: range) -> Results:
+        for message in ("some captions are cut", f"{items.start} is odd"):
+            warnings.warn(message, InputNotice, stacklevel=1)
+        return {"item": torch.tensor(items)}
+
+    job = Job("telling", 4, telling, 2)
+    batches(tmp_path).run([job], "")
+    later = batches(tmp_path)
+    later.run([Job("telling", 4, Squares(fails_at=0), 2)], "")  # nothing is left to do
+    assert later.notes([job]) == ["some captions are cut", "0 is odd", "2 is odd"]
+
+
+def test_processes_share_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codiff.evaluation.batches.noted", nullcontext)  # filters of warnings are shared by threads
     barrier, squares, found = threading.Barrier(2), [Squares(), Squares()], {}
 
     def work(rank: int) -> None:

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from codiff.errors import InputError, InputNotice
 from codiff.evaluation.batches import Batches, Results
-from codiff.evaluation.comparison import Difference, Reference, columns, differences, noted, numbers
+from codiff.evaluation.comparison import Difference, Reference, columns, differences, numbers
 from codiff.evaluation.features import FeatureExtractor
 from codiff.evaluation.intervals import Estimate, mean_interval
 from codiff.evaluation.loss_by_timestep import loss_table
 from codiff.evaluation.methods import Method
 from codiff.evaluation.metrics import METRICS
+from codiff.evaluation.notes import noted, shortened
 from codiff.evaluation.report_figures import worst_cases
 from codiff.evaluation.tuning import Tuning, smallest_good, tune
 from codiff.evaluation.verdicts import verdicts
@@ -204,6 +205,8 @@ def test_notices_are_kept_once() -> None:
         for _ in range(2):
             warnings.warn("few pictures", InputNotice, stacklevel=1)
     assert notes == ["few pictures"]
+    assert shortened([*"abcde"]) == [*"abcde"]
+    assert shortened([*"abcdefg"]) == [*"abcde", "2 more of this kind"]
 
 
 # -- losses and failures -----------------------------------------------------------------------------------------------

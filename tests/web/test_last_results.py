@@ -78,6 +78,8 @@ def test_a_browser_keeps_a_record_for_its_login_alone() -> None:
     assert tokens[0] not in kept
     assert of_browser(kept, anna) == record
     assert of_browser(kept, bob) is None
+    nameless = gr.Request(cookies={}, username="c")
+    assert of_browser(for_browser(record, nameless), nameless) is None
     assert of_browser(kept, gr.Request(cookies={COOKIE: tokens[0]}, username=None)) is None
     assert of_browser(for_browser(record, visitor()), visitor()) == record  # where nobody logs in
 
