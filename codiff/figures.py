@@ -393,23 +393,32 @@ def legend(colours: Mapping[str, Colour], width: int, size: int = 13, *, clear: 
     return below([beside(line, gap=gap) for line in lines], gap=2)
 
 
+def full_colour(maps: Mapping[str, Plane]) -> float:
+    """The influence that is drawn in full colour: 1, or the largest where rules do not share out one unit."""
+    return max(1.0, *(float(values.max()) for values in maps.values()))
+
+
 def influence_strips(
     influences: Mapping[str, Plane], timesteps: Sequence[str], *, most: int = 8, side: int = 112
 ) -> Image.Image:
     """Each modality's influence over the steps, a row each in its own colour, with its mean below each map.
 
     Args:
-        influences: modality -> (steps, h, w), 0 or more; drawn full where they are 1 or more.
+        influences: modality -> (steps, h, w), 0 or more.
         timesteps: what each step is called.
         most: so many steps are shown, the first and the last among them.
     """
     colours = colours_of(list(influences))
     steps = evenly(len(timesteps), most)
-    rows = [[heat(maps[step], colours[name], side) for step in steps] for name, maps in influences.items()]
+    full = full_colour(influences)
+    rows = [[heat(maps[step] / full, colours[name], side) for step in steps] for name, maps in influences.items()]
     means = [[f"{maps[step].mean():.0%}" for step in steps] for maps in influences.values()]
     heads = [f"step {step + 1}, t {timesteps[step]}" for step in steps]
     drawn = table(rows, row_titles=list(influences), column_titles=heads, captions=means, side=side)
-    note = "Influence of each modality on the noise estimate: white 0, full colour 1; the mean of each map below it."
+    note = (
+        f"Influence of each modality on the noise estimate: white 0, full colour {full:.0%}; "
+        "the mean of each map below it."
+    )
     return on_paper(below([drawn, words(note, drawn.width, size=12, colour=QUIET)], gap=12))
 
 
@@ -417,12 +426,17 @@ def influence_overlays(picture: Image.Image, influences: Mapping[str, Plane], *,
     """A picture, the strongest modality of each place over it, and each modality's influence (h, w), side by side."""
     colours = colours_of(list(influences))
     large = picture.convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
-    panels = {"image": large, "strongest": overlay(large, _strongest(influences), colours)}
+    full = full_colour(influences)
+    shares = {name: maps / full for name, maps in influences.items()}
+    panels = {"image": large, "strongest": overlay(large, _strongest(shares), colours)}
     panels.update(
-        {f"{name} {maps.mean():.0%}": overlay(large, {name: maps}, colours) for name, maps in influences.items()}
+        {
+            f"{name} {influences[name].mean():.0%}": overlay(large, {name: maps}, colours)
+            for name, maps in shares.items()
+        }
     )
     row = grid(list(panels.values()), columns=len(panels), captions=list(panels), side=side)
-    note = "Mean influence over the steps, each modality in its colour."
+    note = f"Mean influence over the steps, each modality in its colour, full at {full:.0%}."
     return on_paper(
         below(
             [row, beside([legend(colours, row.width // 2), words(note, row.width // 2, size=12, colour=QUIET)])], gap=12

@@ -11,6 +11,7 @@ from codiff.figures import (
     colours_of,
     evenly,
     fitted,
+    full_colour,
     grid,
     heat,
     influence_overlays,
@@ -132,6 +133,17 @@ def test_influence_figures_show_each_modality(modalities: int) -> None:
     overlays = influence_overlays(plain(), {name: values.mean(axis=0) for name, values in maps.items()})
     assert strips.height > 112 * modalities
     assert overlays.width >= 192 * (modalities + 2)
+
+
+def test_influences_above_one_are_drawn_to_scale() -> None:
+    maps = {"a": np.full((1, 2, 2), 1.5), "b": np.full((1, 2, 2), 0.75)}
+    assert full_colour(maps) == 1.5
+    assert full_colour({"a": np.full((1, 2, 2), 0.5)}) == 1
+    strips = influence_strips(maps, ["0"])
+    colours = {strips.getpixel((x, y)) for x in range(0, strips.width, 4) for y in range(0, strips.height, 4)}
+    full, half = (np.array(colour) for colour in colours_of(["a", "b"]).values())
+    assert tuple(full.tolist()) in colours
+    assert any(np.abs(np.array(colour) - (255 + half) / 2).max() <= 1 for colour in colours)
 
 
 def test_overview_shows_conditions_beside_the_images() -> None:

@@ -101,14 +101,8 @@ def _page(text: str, side: int) -> Image.Image:
 
 def influence_maps(influences: Influences) -> Image.Image:
     """Mean influence of each modality at the places of the picture, step by step."""
-    largest = max(1.0, float(influences.maps.max()))
-    maps = {name: influences.maps[place] / largest for place, name in enumerate(influences.modalities)}
-    strips = influence_strips(maps, [f"{timestep:.0f}" for timestep in influences.timesteps])
-    if largest == 1.0:
-        return strips
-    return below(
-        [strips, on_paper(words(f"Influences do not sum to 1 here: full colour is {largest:.2f}.", 600, size=12))]
-    )
+    maps = {name: influences.maps[place] for place, name in enumerate(influences.modalities)}
+    return influence_strips(maps, [f"{timestep:.0f}" for timestep in influences.timesteps])
 
 
 def influence_curves(influences: Mapping[str, Influences]) -> Figure:

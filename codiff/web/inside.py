@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from codiff.figures import QUIET, Colour, beside, blank, curves, overlay, scale, shaded
+from codiff.figures import QUIET, Colour, beside, blank, curves, full_colour, overlay, scale, shaded
 
 SIDE = 448  # pixels of a map or a picture
 LETTERS, MAP_LETTERS = 26, 34  # pixels; maps are shown smaller than curves
@@ -50,6 +50,8 @@ def overlaid_influences(
     """Caption -> the picture in grey, RGB, with influences over it: first the modality that decides most at each place,
     then one after the other. For the arguments see `influence_maps`."""
     planes = _at(_shares(influences, place), step)
+    full = full_colour(planes)
+    planes = {modality: plane / full for modality, plane in planes.items()}
     large = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     largest = np.max(list(planes.values()), axis=0)
     leading = {modality: np.where(plane == largest, plane, 0.0) for modality, plane in planes.items()}
