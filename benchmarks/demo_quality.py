@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -141,7 +140,7 @@ def compare(results: dict[str, Scores], lead: str) -> list[dict[str, Any]]:
     return rows
 
 
-def report(results: dict[str, Scores], psnr: NDArray[np.float64], arguments: argparse.Namespace, seconds: float) -> str:
+def report(results: dict[str, Scores], psnr: NDArray[np.float64], arguments: argparse.Namespace) -> str:
     """The tables as Markdown; also saves the numbers as JSON."""
     table = {name: {metric: mean_interval(values[metric]) for metric in METRICS} for name, values in results.items()}
     lead = next(name for name in results if name not in CEILINGS)
@@ -153,7 +152,6 @@ def report(results: dict[str, Scores], psnr: NDArray[np.float64], arguments: arg
         },
         "seeds": f"0..{arguments.faces - 1}",
         "machine": machine(),
-        "seconds": round(seconds),
     }
     accuracy = {name: {metric: asdict(estimate) for metric, estimate in row.items()} for name, row in table.items()}
     numbers = {"setting": setting, "psnr": asdict(quality), "accuracy": accuracy, f"{lead} minus": comparison}
@@ -222,7 +220,7 @@ def main() -> None:
     arguments.size, arguments.scheduler = pipe.vae.config.sample_size, type(pipe.scheduler).__name__
     version = hashlib.sha256(json.dumps(arguments.checksums, sort_keys=True).encode()).hexdigest()[:12]
     arguments.cache = arguments.cache / f"{version}-{arguments.steps}-{arguments.guidance}-{arguments.dtype}"
-    judge, started = Judge(folder), time.perf_counter()
+    judge = Judge(folder)
     faces = list(ProceduralFaces("validation", arguments.size, limit=min(arguments.faces, 500)))
     psnr = np.concatenate([reconstruction_psnr(pipe, faces[start : start + 50]) for start in range(0, len(faces), 50)])
 
@@ -237,7 +235,7 @@ def main() -> None:
         make = partial(generate, pipe, method=method, arguments=arguments)
         results[name] = measured(name, make, judge, arguments)
     if arguments.share == (0, 1):
-        print(report(results, psnr, arguments, time.perf_counter() - started))
+        print(report(results, psnr, arguments))
 
 
 if __name__ == "__main__":
