@@ -144,7 +144,7 @@ def report(found: Mapping[Arm, Scores], chosen: Mapping[str, float], arguments: 
         "Accuracies in percent with bootstrap 95% intervals, and differences of the sum from 0 nats on the same faces "
         "and noise. Chosen: of what is within one standard error of the best sum over all requests, the smallest. "
         f"`torchrun --nproc_per_node 2 -m benchmarks.calibration --model {arguments.model} --holds {_told(chosen)}` "
-        "makes all of this again from the calibrated model.",
+        "makes all of this again from the calibrated model, but for the rounding of its weights.",
     ]
     for rule, number in chosen.items():
         lines += ["", f"## {rule}: {number:g} nats", ""]

@@ -16,6 +16,7 @@ from codiff.cli.modality_options import DEFAULT_MODEL
 from codiff.cli.outputs import check_writable
 from codiff.cli.show import tell
 from codiff.errors import InputError
+from codiff.evaluation.notes import shortened
 from codiff.evaluation.protocols import PROTOCOLS, protocol_named
 from codiff.model_files import find_model
 from codiff.pipeline import CollaborativePipeline
@@ -181,5 +182,5 @@ def _tell_plan(benchmark: Any) -> None:
         tell(f"guidance scales are chosen on {benchmark.data.tuning_from}")
     for name, reason in benchmark.left_out.items():
         tell(f"note: {name} is left out: {reason}")
-    for note in _library("notes").shortened(benchmark.notes):
+    for note in shortened(benchmark.notes):
         tell(f"note: {note}")

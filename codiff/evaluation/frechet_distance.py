@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from codiff.errors import InputError, InputNotice
-from codiff.evaluation.inputs import check_features, check_same_width
+from codiff.errors import InputNotice
+from codiff.evaluation.inputs import check_equally_many, check_feature_sets
 from codiff.evaluation.intervals import Estimate, resample_counts, set_interval
 
 
@@ -61,8 +61,7 @@ def frechet_difference(real: Tensor, first: Tensor, second: Tensor, *, resamples
     Raises:
         InputError: the methods differ in number, or as `frechet_distance`.
     """
-    if len(first) != len(second):
-        raise InputError(f"paired methods must have equally many images, got {len(first)} and {len(second)}")
+    check_equally_many(first, second)
     _check(real, first)
     _check(real, second)
 
@@ -80,9 +79,7 @@ def frechet_difference(real: Tensor, first: Tensor, second: Tensor, *, resamples
 
 
 def _check(real: Tensor, generated: Tensor) -> None:
-    check_features(real, "real", 2)
-    check_features(generated, "generated", 2)
-    check_same_width(real, generated)
+    check_feature_sets(real, generated)
     fewest = min(len(real), len(generated))
     if fewest <= real.shape[1]:
         message = f"{fewest} images for features of {real.shape[1]} numbers: the Fréchet distance is far too high"

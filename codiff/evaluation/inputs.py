@@ -96,3 +96,20 @@ def check_same_width(first: Tensor, second: Tensor) -> None:
     """Refuse features of different extractors (InputError)."""
     if first.shape[1] != second.shape[1]:
         raise InputError(f"features of {first.shape[1]} and {second.shape[1]} numbers are of different extractors")
+
+
+def check_feature_sets(real: Tensor, generated: Tensor) -> None:
+    """Refuse features (images, d) of two sets that no distance can be measured between.
+
+    Raises:
+        InputError: fewer than 2 images in one, values that are not finite, or different extractors.
+    """
+    check_features(real, "real", 2)
+    check_features(generated, "generated", 2)
+    check_same_width(real, generated)
+
+
+def check_equally_many(first: Tensor, second: Tensor) -> None:
+    """Refuse features of methods that are not paired row by row (InputError)."""
+    if len(first) != len(second):
+        raise InputError(f"paired methods must have equally many images, got {len(first)} and {len(second)}")

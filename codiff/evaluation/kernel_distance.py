@@ -8,7 +8,7 @@ from torch import Tensor
 from torchmetrics.image.kid import poly_kernel
 
 from codiff.errors import InputError
-from codiff.evaluation.inputs import check_features, check_same_width
+from codiff.evaluation.inputs import check_equally_many, check_feature_sets
 from codiff.evaluation.intervals import RESAMPLES, Estimate, resample_counts, set_interval
 
 MOST_IMAGES = 10_000  # of each set: three matrices of 0.8 GB
@@ -50,8 +50,7 @@ def kernel_difference(real: Tensor, first: Tensor, second: Tensor, *, resamples:
     Raises:
         InputError: the methods differ in number, or as `kernel_distance`.
     """
-    if len(first) != len(second):
-        raise InputError(f"paired methods must have equally many images, got {len(first)} and {len(second)}")
+    check_equally_many(first, second)
     _check(real, first)
     _check(real, second)
     counts = _counts(len(real), len(first), resamples, seed)
@@ -60,9 +59,7 @@ def kernel_difference(real: Tensor, first: Tensor, second: Tensor, *, resamples:
 
 
 def _check(real: Tensor, generated: Tensor) -> None:
-    check_features(real, "real", 2)
-    check_features(generated, "generated", 2)
-    check_same_width(real, generated)
+    check_feature_sets(real, generated)
     most = max(len(real), len(generated))
     if most > MOST_IMAGES:
         raise InputError(f"{most} images; the kernel distance takes {MOST_IMAGES} at most: give a random part of them")
