@@ -20,7 +20,7 @@ from codiff.evaluation.judges import FEATURES, OVERLAPS
 from codiff.evaluation.kernel_distance import MOST_IMAGES, kernel_difference, kernel_distance
 from codiff.evaluation.mask_iou import mask_iou, miou_difference
 from codiff.evaluation.metrics import METRICS, Metric
-from codiff.evaluation.paired_test import PairedTest, paired_test
+from codiff.evaluation.paired_test import paired_test
 from codiff.evaluation.progress import tracked
 
 _WIDE = 512  # numbers in a feature from which on a resample of the Fréchet distance costs seconds
@@ -106,12 +106,12 @@ class Difference:
 
     Attributes:
         estimate: over the same conditions and noise, with its interval.
-        p_value: of the paired test, corrected for all comparisons of the table by Benjamini and Hochberg's method; None
-            for what is measured on whole sets, which has an interval alone.
+        p_value: of the paired test or, for what is measured on whole sets, of the interval; corrected for all
+            comparisons of the table by Benjamini and Hochberg's method.
     """
 
     estimate: Estimate
-    p_value: float | None
+    p_value: float
 
     def better(self, metric: Metric) -> bool | None:
         """Whether the first method is better, judged by the interval; None where it is neither."""
@@ -120,8 +120,8 @@ class Difference:
         return (self.estimate.mean > 0) == metric.higher
 
     def clearly_better(self, metric: Metric) -> bool:
-        """Whether the first method is better by its interval and, where it has one, by its corrected p-value."""
-        return self.better(metric) is True and (self.p_value is None or self.p_value < _LEVEL)
+        """Whether the first method is better by its interval and by its corrected p-value."""
+        return self.better(metric) is True and self.p_value < _LEVEL
 
 
 Differences = dict[str, dict[str, Difference]]
@@ -145,18 +145,18 @@ def differences(
     values = {method: _of_each(found, metrics) for method, found in scores.items()}
     for method, features in (pictures_of_one or {}).items():
         values[method]["diversity"] = diversity(features).numpy()
-    tests = {
-        (method, metric): paired_test(first, values[method][metric])
-        for method in tracked(others, f"differences of {name}")
-        for metric, first in values[name].items()
-    }
-    corrected = _corrected(tests)
-    table: Differences = {method: {} for method in others}
-    for (method, metric), test in tests.items():
-        table[method][metric] = Difference(test.difference, corrected[method, metric])
+    found: dict[tuple[str, str], tuple[Estimate, float]] = {}
+    for method in tracked(others, f"differences of {name}"):
+        for metric, first in values[name].items():
+            test = paired_test(first, values[method][metric])
+            found[method, metric] = test.difference, test.p_value
     for method in tracked(others, "differences of whole sets"):
-        found = _of_sets(scores[name], scores[method], reference)
-        table[method] |= {metric: Difference(estimate, None) for metric, estimate in found.items()}
+        for metric, estimate in _of_sets(scores[name], scores[method], reference).items():
+            found[method, metric] = estimate, estimate.p_value
+    table: Differences = {method: {} for method in others}
+    corrected = _corrected([p_value for _, p_value in found.values()])
+    for ((method, metric), (estimate, _)), p_value in zip(found.items(), corrected, strict=True):
+        table[method][metric] = Difference(estimate, p_value)
     return table
 
 
@@ -177,8 +177,5 @@ def _of_sets(lead: Results, other: Results, reference: Reference | None) -> dict
     return found
 
 
-def _corrected(tests: Mapping[tuple[str, str], PairedTest]) -> dict[tuple[str, str], float]:
-    if not tests:
-        return {}
-    values = false_discovery_control(np.array([test.p_value for test in tests.values()]), method="bh")
-    return dict(zip(tests, (float(value) for value in values), strict=True))
+def _corrected(p_values: Sequence[float]) -> list[float]:
+    return [float(value) for value in false_discovery_control(p_values, method="bh")] if p_values else []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import bootstrap, t
+from scipy.stats import bootstrap, norm, t
 
 from codiff.errors import InputError
 
@@ -28,6 +28,15 @@ class Estimate:
     def signed(self) -> str:
         """A difference in percent, as in "+1.3 [-0.2, +2.8]"."""
         return f"{100 * self.mean:+.1f} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided, of a difference being 0: what a normal distribution with this interval gives (Altman & Bland, BMJ
+        2011;343:d2304)."""
+        if self.low == self.high:
+            return 1.0 if self.mean == 0 else 0.0
+        error = (self.high - self.low) / (2 * norm.ppf(0.975))
+        return float(2 * norm.sf(abs(self.mean) / error))
 
 
 def mean_interval(values: ArrayLike, *, seed: int = 0) -> Estimate:

@@ -120,19 +120,18 @@ def _differences(evaluation: Evaluation) -> Section | None:
 
 
 def _difference_table(evaluation: Evaluation, lead: str, table: Differences) -> Table:
-    found = {name for row in table.values() for name in row}
-    metrics = [metric for metric in evaluation.metrics if metric.name in found]
+    measured = {name for row in table.values() for name in row}
+    metrics = [metric for metric in evaluation.metrics if metric.name in measured]
     rows = []
     for name, row in table.items():
         cells = []
         for metric in metrics:
-            shown = metric.shown(row[metric.name].estimate, signed=True)
-            p_value = row[metric.name].p_value
-            cells.append(shown if p_value is None else f"{shown} p {_p(p_value)}")
+            found = row[metric.name]
+            cells.append(f"{metric.shown(found.estimate, signed=True)} p {_p(found.p_value)}")
         rows.append([name, *cells])
     note = (
-        "Paired by condition and noise, with bootstrap 95% intervals. p: two-sided permutation tests, corrected for "
-        "all of this table by Benjamini and Hochberg's method; what is measured on whole sets has an interval alone."
+        "Paired by condition and noise, with bootstrap 95% intervals. p: two-sided, by permutation or, of what is "
+        "measured on whole sets, by the interval; corrected for all of this table by Benjamini and Hochberg's method."
     )
     return Table([f"{lead} minus", *(metric.headed for metric in metrics)], rows, note)
 
@@ -296,9 +295,9 @@ def _tuning(evaluation: Evaluation, folder: Path) -> Section | None:
         section.words.append(
             f"By {told} on {evaluation.tuned_on}; of scales within one standard error of the best the smallest."
         )
+        edge = "the largest that was tried reached most"
         rows = [
-            [method.name, method.described(), "the largest that was tried" if tuned.at_edge(method) else ""]
-            for method in evaluation.methods
+            [method.name, method.described(), edge if tuned.at_edge(method) else ""] for method in evaluation.methods
         ]
         section.tables.append(Table(["method", "chosen", "remark"], rows, worded=True))
         path = figures.save(figures.tuning_curves(tuned), folder / "figures" / "tuning.png")

@@ -76,9 +76,11 @@ class Tuned:
     candidates: dict[str, list[Candidate]]
 
     def at_edge(self, method: Method) -> bool:
-        """Whether the chosen scale is the largest that was tried, so that a larger one might be better still."""
-        scales = [each.method.guidance for each in self.candidates.get(method.name, [])]
-        return len(set(scales)) > 1 and method.guidance == max(scales)
+        """Whether the best scale, be it chosen or not, is the largest that was tried, so that a larger one might be
+        better still."""
+        tried = [each for each in self.candidates.get(method.name, []) if each.method.weights == method.weights]
+        reached = {each.method.guidance: each.reached.mean for each in tried if each.reached is not None}
+        return len(reached) > 1 and max(reached, key=lambda scale: reached[scale]) == max(reached)
 
 
 Try = Callable[[Method, range], Results]

@@ -121,6 +121,15 @@ def test_paired_difference_sees_through_common_variation() -> None:
     assert alone.low < 0 < alone.high
 
 
+def test_p_values_of_intervals_are_those_of_normal_theory() -> None:
+    ratio = Estimate(*np.log([0.81, 0.70, 0.94]))  # the example of Altman & Bland, who find 0.005
+    assert ratio.p_value == pytest.approx(0.005, abs=0.0005)
+    assert Estimate(1.959964, 0.0, 2 * 1.959964).p_value == pytest.approx(0.05, abs=1e-6)
+    assert Estimate(-3.0, -4.0, -2.0).p_value == Estimate(3.0, 2.0, 4.0).p_value
+    assert Estimate(0.0, -1.0, 1.0).p_value == 1
+    assert (Estimate(0.0, 0.0, 0.0).p_value, Estimate(0.3, 0.3, 0.3).p_value) == (1, 0)
+
+
 def test_estimates_are_told_in_percent() -> None:
     estimate = Estimate(0.0125, -0.002, 0.0284)
     assert estimate.percent() == "1.2 [-0.2, 2.8]"
