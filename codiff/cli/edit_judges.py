@@ -11,13 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from codiff.editing.judges import LikeReferences, SameColours
+from codiff.editing.judges import ChangedParts, LikeReferences, SameColours
 from codiff.editing.strength import Judges, Score
 from codiff.errors import InputError, InputNotice
 from codiff.evaluation.clip_score import Clip, clip_score
 from codiff.evaluation.identity_similarity import identity_similarity
 from codiff.evaluation.inputs import Parser
-from codiff.evaluation.mask_accuracy import mask_accuracy
 from codiff.modalities.mask import LabelMaps, resize_labels
 from codiff.modalities.text import TextModality
 from codiff.pipeline import CollaborativePipeline, generators
@@ -85,7 +84,7 @@ class Evaluators:
         """
         target: dict[str, Score] = {}
         for modality, raw in conditions.items():
-            judge = self._judge(pipe, modality, raw, photo.shape[-1], on_step)
+            judge = self._judge(pipe, photo, modality, raw, on_step)
             if judge is None:
                 told = f"nobody judges {modality}; its strength follows the others'"
                 warnings.warn(told, InputNotice, stacklevel=2)
@@ -96,22 +95,27 @@ class Evaluators:
                 f"nobody judges {', '.join(conditions)}: this model has no evaluator for it; give --clip or "
                 "--face-parser, or a number as --strength"
             )
-        return Judges(target, self.identity(photo))
+        return Judges(target, self.identity(photo, _labels(pipe, conditions, photo.shape[-1])))
 
-    def identity(self, photo: Tensor) -> Score:
-        """Whether images keep the person in a photo (1, 3, h, w) in [-1, 1]."""
+    def identity(self, photo: Tensor, target: Tensor | None = None) -> Score:
+        """Whether images keep the person in a photo (1, 3, h, w) in [-1, 1], as far as the target's labels (h, w) keep
+        it."""
         if self.embedder is not None:
             return _similar(self.embedder, photo)
         assert self.parser is not None
-        return SameColours(self.parser, photo)
+        return SameColours(self.parser, photo, target)
 
     def _judge(
-        self, pipe: CollaborativePipeline, modality: str, raw: Any, side: int, on_step: Callable[[], None] | None
+        self,
+        pipe: CollaborativePipeline,
+        photo: Tensor,
+        modality: str,
+        raw: Any,
+        on_step: Callable[[], None] | None,
     ) -> Score | None:
         encoder = pipe.collaborators[modality].encoder
-        if isinstance(encoder, LabelMaps) and self.parser is not None:
-            labels = resize_labels(encoder.read_all(raw)[0].numpy().astype("uint8"), side)
-            return _obeys_mask(self.parser, torch.from_numpy(labels).long())
+        if self.parser is not None and (labels := _labels(pipe, {modality: raw}, photo.shape[-1])) is not None:
+            return ChangedParts(self.parser, photo, labels)
         if isinstance(encoder, TextModality) and self.clip is not None:
             return _obeys_caption(self.clip, str(raw))
         if isinstance(encoder, TextModality) and self.classifier is not None:
@@ -136,8 +140,13 @@ def _own(kind: type[Any], folder: Path) -> Any:
         ) from error
 
 
-def _obeys_mask(parser: Parser, labels: Tensor) -> Score:
-    return lambda images: mask_accuracy(parser, images, labels.expand(len(images), *labels.shape))
+def _labels(pipe: CollaborativePipeline, conditions: Mapping[str, Any], side: int) -> Tensor | None:
+    """Labels (side, side) of the mask among raw conditions, if there is one."""
+    for modality, raw in conditions.items():
+        encoder = pipe.collaborators[modality].encoder
+        if isinstance(encoder, LabelMaps):
+            return torch.from_numpy(resize_labels(encoder.read_all(raw)[0].numpy().astype("uint8"), side)).long()
+    return None
 
 
 def _obeys_caption(clip: Clip, caption: str) -> Score:

@@ -10,7 +10,7 @@ from torch import Tensor
 from codiff.recognition import AttributeClassifier
 
 _SPOKEN_OF = 0.6  # mean probability of a class among the references from which on they agree about an attribute
-_LEAST = 0.002  # share of the picture that a part must have to show a colour
+_LEAST = 0.002  # share of the picture that a part must have to show a colour, or that it must gain or lose to count
 _FAR = 128.0  # levels of difference that count as another person
 
 
@@ -47,17 +47,52 @@ class LikeReferences:
         return {name: logits.softmax(dim=1) for name, logits in self.classifier(images).items()}
 
 
+class ChangedParts:
+    """Whether an edit changes what its target mask changes in the photo.
+
+    Each part that comes, goes or moves counts the same, glasses as much as hair, and what stays counts nothing: of all
+    pixels, most are right before any edit.
+
+    Args:
+        parser: finds the parts.
+        photo: (1, 3, h, w) in [-1, 1].
+        target: labels (h, w).
+    """
+
+    def __init__(self, parser: Parser, photo: Tensor, target: Tensor) -> None:
+        self.parser, self.target = parser, target
+        shown = parser.parse(photo)[0]
+        changed = {int(part): (shown == part) != (target == part) for part in torch.cat([shown, target]).unique()}
+        self.places = {part: place for part, place in changed.items() if place.float().mean() >= _LEAST}
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Mean over the parts of the share of their changed pixels that show the part where the target has it and not
+        elsewhere, (batch,) in [0, 1]; the share of all pixels that are right where nothing changes."""
+        labels = self.parser.parse(images)
+        if not self.places:
+            return (labels == self.target).float().mean(dim=(1, 2))
+        right = [
+            ((labels == part) == (self.target == part))[:, place].float().mean(dim=1)
+            for part, place in self.places.items()
+        ]
+        return torch.stack(right).mean(dim=0)
+
+
 class SameColours:
     """Whether the parts of a face keep their colours: in drawings, that is what makes the person.
 
     Args:
         parser: finds the parts.
         photo: (1, 3, h, w) in [-1, 1].
+        target: labels (h, w) of an edit; parts that it takes away do not count.
     """
 
-    def __init__(self, parser: Parser, photo: Tensor) -> None:
+    def __init__(self, parser: Parser, photo: Tensor, target: Tensor | None = None) -> None:
         self.parser = parser
         self.known = self._colours(photo)[0]
+        if target is not None:
+            self.known = {part: colour for part, colour in self.known.items() if (target == part).any()}
 
     def __call__(self, images: Tensor) -> Tensor:
         """1 less the mean difference between the median colours of the parts that show in both, (batch,) in [0, 1]."""

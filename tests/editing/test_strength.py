@@ -10,7 +10,7 @@ from torch import Tensor
 
 from codiff import AttributeClassifier, InputError
 from codiff.editing.curve import _draw_trade_off, curve_picture
-from codiff.editing.judges import LikeReferences, SameColours
+from codiff.editing.judges import ChangedParts, LikeReferences, SameColours
 from codiff.editing.strength import Judges, StrengthSearch, find_strength, told
 
 GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -149,6 +149,42 @@ def test_same_colours() -> None:
     speck[:, :, 0, 0] = 1.0
     scores = judge(torch.cat([photo, changed, speck]))
     torch.testing.assert_close(scores, torch.tensor([1.0, 1 - 63.75 / 128 / 2, 1.0]))
+
+
+def test_parts_that_the_target_takes_away_make_nobody() -> None:
+    photo = torch.zeros(1, 3, 8, 8)
+    judge = SameColours(Halves(), photo, target=torch.zeros(8, 8, dtype=torch.int64))
+    above, below = photo.clone(), photo.clone()
+    above[:, :, :4] = 0.5
+    below[:, :, 4:] = 0.5
+    torch.testing.assert_close(judge(torch.cat([above, below])), torch.tensor([1 - 63.75 / 128, 1.0]))
+
+
+class Reading:
+    """A parser that reads classes from the red channel, ten to the whole range."""
+
+    def parse(self, images: Tensor) -> Tensor:
+        return (10 * images[:, 0]).round().long()
+
+
+def test_every_part_that_changes_counts_the_same() -> None:
+    before, after = torch.zeros(10, 10), torch.zeros(10, 10)
+    before[:5] = 0.1  # a large part goes, and a small one
+    before[9, :2] = 0.2
+    after[7, 7] = 0.3  # another comes
+    judge = ChangedParts(Reading(), before.expand(1, 3, 10, 10), (10 * after).round().long())
+    assert {part: int(place.sum()) for part, place in judge.places.items()} == {0: 53, 1: 50, 2: 2, 3: 1}
+    small_stays = after.clone()
+    small_stays[9, :2] = 0.2
+    scores = judge(torch.stack([before, after, small_stays])[:, None].expand(3, 3, 10, 10))
+    torch.testing.assert_close(scores, torch.tensor([0.0, 1.0, (51 / 53 + 1 + 0 + 1) / 4]))
+
+
+def test_where_the_photo_obeys_already_all_pixels_count() -> None:
+    picture = torch.zeros(2, 3, 10, 10)
+    picture[1, :, 0] = 0.1
+    judge = ChangedParts(Reading(), picture[:1], torch.zeros(10, 10, dtype=torch.int64))
+    torch.testing.assert_close(judge(picture), torch.tensor([1.0, 0.9]))
 
 
 class Fixed(AttributeClassifier):
