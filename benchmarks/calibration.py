@@ -37,6 +37,7 @@ from benchmarks.machine import machine
 from codiff import CollaborativePipeline, DynamicDiffuser
 from codiff.cli.drawing import model_digest
 from codiff.composition import learned_rules
+from codiff.composition.collaborative import FITTING
 from codiff.data.faces import ProceduralFaces
 from codiff.errors import InputError
 from codiff.evaluation.batches import Batches, Job, Results
@@ -51,7 +52,7 @@ from codiff.model_files import find_model, write_checksums
 from codiff.pixels import from_uint8
 
 MODALITY = "text"
-ACTIVATIONS = {"collaborative": "softmax", "additive": "softplus"}
+ACTIVATIONS = {rules[0]: activation for activation, rules in FITTING.items() if len(rules) == 1}
 SHOWN = ("mask", "caption", "sum")
 BIAS = "network.unet.conv_out.bias"
 SEED = 2_000_000

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-import codiff
 from codiff.cli.drawing import open_device, relax, settings_of
-from codiff.cli.edit_drawing import Done, Drawing
+from codiff.cli.edit_drawing import Drawing
 from codiff.cli.edit_editors import AUTO, editor_named, parse_strength
 from codiff.cli.edit_judges import Evaluators, Named
+from codiff.cli.edit_messages import summary, tell_done, tell_plan
 from codiff.cli.edit_photo import cut_alike, frame, in_the_crop, tell_familiarity
 from codiff.cli.edit_plan import Given, Plan, Wanted, make_plan, parse_source
 from codiff.cli.generate import MOST_IMAGES
@@ -23,14 +23,11 @@ from codiff.cli.modality_options import DEFAULT_MODEL, modalities_of
 from codiff.cli.outputs import Signer, check_writable, name_for, signer_of
 from codiff.cli.requests import check_seed
 from codiff.cli.schedulers import SCHEDULERS, check_sampling, check_scheduler, scheduler_named
-from codiff.cli.show import tell
 from codiff.composition import RULES, check_modalities, learned_rule
-from codiff.editing import Learned, Learning, learning_for
+from codiff.editing import learning_for
 from codiff.editing.curve import check_drawable
-from codiff.editing.diffedit import NOWHERE
 from codiff.editing.editors import EDITORS
 from codiff.editing.imagic import INVERSION, NOISE, STARTS
-from codiff.editing.strength import told
 from codiff.errors import InputError
 from codiff.model_files import find_model
 from codiff.pipeline import CollaborativePipeline
@@ -188,12 +185,12 @@ def _run(
     pipe: CollaborativePipeline, plan: Plan, evaluators: Evaluators | None, signer: Signer | None, as_json: bool
 ) -> None:
     tell_familiarity(pipe, plan.photo)
-    _tell_plan(plan)
+    tell_plan(plan)
     started = time.monotonic()
     done = Drawing(pipe, plan, evaluators, signer).run()
-    _tell_done(plan, done, round(time.monotonic() - started, 1))
+    tell_done(plan, done, round(time.monotonic() - started, 1))
     if as_json:
-        typer.echo(json.dumps(_summary(plan, done), indent=2))
+        typer.echo(json.dumps(summary(plan, done), indent=2))
 
 
 def _check(
@@ -231,70 +228,3 @@ def _evaluators(folder: Path, named: Named, *, wanted: bool) -> Evaluators | Non
     if named != Named():
         raise InputError(f"--clip, --face-parser and --face-embedder are for --strength {AUTO} alone")
     return None
-
-
-def _tell_plan(plan: Plan) -> None:
-    wanted = plan.wanted
-    strength = AUTO if wanted.strengths is None else told(wanted.strengths)
-    conditions = ", ".join(plan.described)
-    tell(f"{wanted.editor} towards {conditions}, {wanted.kind.strength} {strength}: {plan.settings}")
-    if plan.learned is None:
-        _tell_nothing(wanted, plan.settings.steps)
-        return
-    if not plan.learned.exists():
-        assert wanted.learning is not None
-        tell(f"learning the photo: {_steps(wanted.learning, len(plan.described))}, into {plan.learned}")
-        return
-    known = Learned.load(plan.learned)
-    if known.finished:
-        tell(f"the photo is learned already: {plan.learned}")
-    else:
-        tell(f"going on with learning the photo at step {known.done} of {known.total}: {plan.learned}")
-
-
-def _tell_nothing(wanted: Wanted, steps: int) -> None:
-    """Say so where a strength is so small that no step is taken."""
-    if wanted.strengths is not None and 0 < max(wanted.strengths.values()) < 0.5 / steps:
-        tell(f"note: this strength takes none of {steps} steps: nothing is edited below {1 / steps:g}")
-
-
-def _steps(learning: Learning, modalities: int) -> str:
-    groups = 1 if learning.together else modalities
-    return f"{groups * (learning.token_steps + learning.model_steps)} steps"
-
-
-def _tell_done(plan: Plan, done: Done, seconds: float) -> None:
-    for name, value in done.measured.items():
-        tell(f"{name.replace('_', ' ')}: {value:.3g}")
-    if done.measured.get("edited_share") == 0:
-        tell(f"note: {NOWHERE}; say more of what the photo shows (--source), or where it may change (--region)")
-    if done.search is not None:
-        best = done.search.best
-        if not done.search.decided:
-            tell("the judge sees no difference between these strengths: the usual one is taken")
-        tell(f"{plan.wanted.kind.strength} {told(best.strengths)}: obeys {best.obeys:.2f}, keeps {best.identity:.2f}")
-        tell(f"wrote {plan.extra('curve')} and {plan.extra('strip')}")
-    tell(f"wrote {plan.outputs.grid}")
-    learning = f", {done.learning} s of them learning" if done.learning else ""
-    tell(f"{plan.wanted.count} images in {seconds} s{learning}, all in {plan.outputs.folder}")
-
-
-def _summary(plan: Plan, done: Done) -> dict[str, Any]:
-    search = None
-    if done.search is not None:
-        trials = [
-            {"strengths": trial.strengths, "agreement": trial.agreement, "identity": trial.identity}
-            for trial in (*done.search.common, *done.search.varied)
-        ]
-        search = {"trials": trials, "curve": str(plan.extra("curve")), "strip": str(plan.extra("strip"))}
-    return {
-        "codiff": codiff.__version__,
-        "editor": plan.wanted.editor,
-        "strengths": done.strengths,
-        "settings": asdict(plan.settings),
-        "measured": done.measured,
-        "seconds": {"learning": done.learning, "sampling": done.sampling},
-        "search": search,
-        "learned": None if plan.learned is None else str(plan.learned),
-        **plan.outputs.listing(),
-    }
