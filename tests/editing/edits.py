@@ -1,5 +1,6 @@
 """What the tests of all editors share."""
 
+import hashlib
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -39,3 +40,15 @@ def picture(seed: int = 0, size: int = PIXELS) -> Image.Image:
 def target(modalities: tuple[str, ...] = BOTH) -> dict[str, Any]:
     """Conditions that differ from `raw_conditions`."""
     return raw_conditions(modalities, variant=1)
+
+
+def digest(pipe: CollaborativePipeline) -> str:
+    """Of all weights, byte for byte, and of the modules that hold them."""
+    found = hashlib.sha256()
+    for part in (pipe.collaborators, pipe.dynamic_diffusers, pipe.vae):
+        found.update(repr(part).encode())
+        for name, value in part.state_dict().items():
+            found.update(name.encode() + value.contiguous().numpy().tobytes())
+        found.update(str([value.requires_grad for value in part.parameters()]).encode())
+        assert all(value.grad is None for value in part.parameters())
+    return found.hexdigest()

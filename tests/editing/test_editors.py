@@ -1,6 +1,5 @@
 """What holds for every editor, and what makes each of them itself."""
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
-from edits import BOTH, EDITORS, FEW, picture, pipeline, target
+from edits import BOTH, EDITORS, FEW, digest, picture, pipeline, target
 from models import PIXELS, SCHEDULE, new_pipeline, noise, raw_conditions, with_scheduler
 from torch import Tensor
 
@@ -29,18 +28,6 @@ def pixels(edit: Edit) -> np.ndarray:
 
 def latents_of(pipe: CollaborativePipeline, *pictures: Any) -> Tensor:
     return encode(pipe, from_uint8(np.stack([np.asarray(each) for each in pictures])))
-
-
-def digest(pipe: CollaborativePipeline) -> str:
-    """Of all weights, byte for byte, and of the modules that hold them."""
-    found = hashlib.sha256()
-    for part in (pipe.collaborators, pipe.dynamic_diffusers, pipe.vae):
-        found.update(repr(part).encode())
-        for name, value in part.state_dict().items():
-            found.update(name.encode() + value.contiguous().numpy().tobytes())
-        found.update(str([value.requires_grad for value in part.parameters()]).encode())
-        assert all(value.grad is None for value in part.parameters())
-    return found.hexdigest()
 
 
 def corner() -> np.ndarray:

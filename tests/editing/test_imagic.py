@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from edits import BOTH, FEW, QUICK, picture, pipeline, target
+from edits import BOTH, FEW, QUICK, digest, picture, pipeline, target
 from models import new_pipeline, noise, raw_conditions, timesteps
 from safetensors.torch import load_file, save_file
 
@@ -67,6 +67,14 @@ def test_saved_and_reused(learning: Learning, tmp_path: Path) -> None:
     assert len(other.images) == 2
     retargeted = imagic(pipeline(), picture(), {"text": "a young woman"}, learned=path, sampling=FEW)
     assert torch.isfinite(retargeted.latents).all()
+
+
+@WAYS
+def test_learning_and_inverting_leave_the_pipeline_as_it_was(learning: Learning) -> None:
+    pipe = new_pipeline()
+    before = digest(pipe)
+    imagic(pipe, picture(), target(), learning=learning, start="inversion", sampling=FEW)
+    assert digest(pipe) == before
 
 
 def test_what_was_learned_to_the_end_is_not_written_again(tmp_path: Path) -> None:
