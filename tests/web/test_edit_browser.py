@@ -251,6 +251,27 @@ def test_eyes_are_marked_by_hand(page: Any, wide: Path) -> None:
     page.wait_for_function("before => document.querySelectorAll('#edit-slider img')[1].src !== before", arg=first)
 
 
+@pytest.mark.parametrize("pause", [0, 20])
+def test_eyes_are_marked_as_fast_as_one_can_click(page: Any, wide: Path, pause: int) -> None:
+    """The second mark comes while the page still hears that the first is not enough."""
+    open_photo(page, wide)
+    error(page, "photo")
+    page.evaluate(
+        """async pause => {
+          const photo = document.querySelector("#edit-eyes .photo"), box = photo.getBoundingClientRect();
+          for (const x of [0.45, 0.6]) {
+            const place = {clientX: box.x + x * box.width, clientY: box.y + 0.5 * box.height};
+            photo.dispatchEvent(new MouseEvent("click", {...place, bubbles: true}));
+            await new Promise(resolve => setTimeout(resolve, pause));
+          }
+        }""",
+        pause,
+    )
+    page.locator("#edit-crop img").wait_for()
+    no_error(page, "eyes")
+    no_error(page, "photo")
+
+
 def test_eyes_are_marked_by_keyboard_alone(page: Any, wide: Path) -> None:
     open_photo(page, wide)
     error(page, "photo")
