@@ -33,8 +33,9 @@ from codiff.web.painting import (
 from codiff.web.picker import file_picker, picked_content, picked_file
 from codiff.web.storage import Storage
 
-QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-"""How events run that are over at once and only for people."""
+QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private", "trigger_mode": "always_last"}
+"""How events run that are over at once and only for people. The last of several counts: left to itself, Gradio drops
+what comes while an event is answered, and the page goes on showing what was chosen before."""
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 _TENSORS = (".pt", ".pth")

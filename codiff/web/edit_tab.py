@@ -160,7 +160,7 @@ class EditTab:
             self._opened, {self._file, self._painted, self._awaited}, [*framed, *framing, self._file], **QUIET
         )
         for moved in (self._marks.input, self._aligned.input):
-            moved(self._moved, framing, framed, trigger_mode="always_last", **QUIET)
+            moved(self._moved, framing, framed, **QUIET)
         self._face.input(self._chosen, framing, [*framed, self._marks], **QUIET)
         given = {component for each in self._inputs for component in each.components}
         given |= {*framing, *self._settings.components, *self._editor.components}

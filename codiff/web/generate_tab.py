@@ -128,9 +128,7 @@ class GenerateTab:
             self._generate, given, shown, trigger_mode="once", api_visibility="private", **work_event(self._engine)
         )
         self._cancel.click(self._stop, None, self._cancel, **QUIET)
-        self.selected = self._gallery.select(
-            self._select, self.result, [self.chosen, self._picture], trigger_mode="always_last", **QUIET
-        )
+        self.selected = self._gallery.select(self._select, self.result, [self.chosen, self._picture], **QUIET)
         filled = [*given, *self._errors.components]
         self._examples.select(self._take_example, None, filled, **QUIET)
         self._restored.upload(self._restore, self._restored, filled, **QUIET)

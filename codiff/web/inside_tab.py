@@ -101,11 +101,11 @@ class InsideTab:
         opened = [self._seen, self._step, self._picture, self._compare, *shown, *compared]
         for begun in (self._generate.drawn, self._generate.recalled):
             begun.success(self._opened, [result, self._seen], opened, **QUIET)
-        self._step.input(self._looked, looked, shown, trigger_mode="always_last", js=_WITHIN, **QUIET)
-        self._picture.input(self._turned, looked, [*shown, *compared], trigger_mode="always_last", js=_WITHIN, **QUIET)
+        self._step.input(self._looked, looked, shown, js=_WITHIN, **QUIET)
+        self._picture.input(self._turned, looked, [*shown, *compared], js=_WITHIN, **QUIET)
         self._generate.selected.then(
             self._followed, [result, self._step, self._generate.chosen, self._picture],
-            [self._picture, *shown, *compared], trigger_mode="always_last", js=_WITHIN, **QUIET,
+            [self._picture, *shown, *compared], js=_WITHIN, **QUIET,
         )  # fmt: skip
         self._compare.click(
             self._compared, [result, self._picture], [*self._errors.components, *compared, self._cancel],

@@ -484,6 +484,22 @@ def test_a_run_is_cancelled(site: EditSite, page: Any, face: Path) -> None:
     edit(page)  # and it can go on
 
 
+@pytest.mark.parametrize("pause", [1, 10])
+def test_the_last_of_editors_chosen_fast_is_shown(page: Any, pause: int) -> None:
+    """Each is chosen while the page still prepares for the one before."""
+    page.evaluate(
+        """async ([names, pause]) => {
+          for (const name of names) {
+            document.querySelector(`#edit-editor input[value='${name}']`).click();
+            await new Promise(resolve => setTimeout(resolve, pause));
+          }
+        }""",
+        [["sdedit", "ddim-inversion", "blended"], pause],
+    )
+    page.locator("#edit-region").wait_for()
+    page.locator("#edit-purpose", has_text=EDITORS["blended"].purpose).wait_for()
+
+
 @pytest.mark.parametrize("width", [360, 1920])
 def test_nothing_is_wider_than_the_screen(page: Any, width: int, face: Path) -> None:
     page.set_viewport_size({"width": width, "height": 800})
