@@ -113,10 +113,10 @@ class ConditionInput(ABC):
             raise on_the_page(self.modality, error) from error
 
     def filled(self, raw: Any) -> Updates:
-        """Updates that show a condition as a request holds it; None switches this modality off."""
+        """Updates that show a condition as a request holds it, and nothing else; None switches this modality off."""
         if raw is None:
             return {self.switch: False, self.line: ""}
-        return {self.switch: True, self.value: self._shown(raw), self.line: ""}
+        return {self.switch: True, self.value: self._shown_alone(raw), self.line: ""}
 
     @abstractmethod
     def _placed(self, value: Any) -> Any:
@@ -129,6 +129,10 @@ class ConditionInput(ABC):
     def _shown(self, raw: Any) -> Any:
         """The component's value for a raw condition."""
         return raw
+
+    def _shown_alone(self, raw: Any) -> Any:
+        """An update of the component to a raw condition."""
+        return self._shown(raw)
 
     def _wire(self) -> None:  # noqa: B027  (some have nothing that fills them)
         """Say what fills the value."""
@@ -208,15 +212,18 @@ class PaintedInput(ConditionInput):
         outputs = [self.value, self.line]
         self._random.click(self._drawn, None, outputs, **QUIET)
         self._file.upload(self._uploaded, [self._file, *self._options], outputs, **QUIET)
-        for option in self._options:
-            option.input(self._uploaded_again, [self._file, *self._options], outputs, **QUIET)
+        for place, option in enumerate(self._options):
+            option.input(self._again(place), [self._file, self.value, *self._options], outputs, **QUIET)
 
     def _drawn(self) -> tuple[Any, str]:
         def work() -> Any:
             face = self.engine.procedural(secrets.randbelow(_FACES))
-            return gr.update(value=self._shown(face.conditions(self.engine.pipe)[self.modality]), underlay="")
+            return self._shown_alone(face.conditions(self.engine.pipe)[self.modality])
 
         return self._filled_by(work)
+
+    def _shown_alone(self, raw: Any) -> Any:
+        return gr.update(value=self._shown(raw), underlay="")
 
     def _uploaded(self, file: Any, request: gr.Request, *options: bool) -> tuple[Any, str]:
         def work() -> Any:
@@ -227,9 +234,17 @@ class PaintedInput(ConditionInput):
 
         return self._filled_by(work)
 
-    def _uploaded_again(self, file: Any, request: gr.Request, *options: bool) -> tuple[Any, Any]:
-        """The same file with other options, where one was picked."""
-        return self._uploaded(file, request, *options) if file else (gr.skip(), gr.skip())
+    def _again(self, place: int) -> Callable[..., tuple[Any, Any]]:
+        """What to do when the option at this place changes."""
+
+        def uploaded(file: Any, value: Any, request: gr.Request, *options: bool) -> tuple[Any, Any]:
+            """The same file, where it was refused before or is what the painter still shows."""
+            before = [on != (number == place) for number, on in enumerate(options)]
+            if not file or self._uploaded(file, request, *before)[0].get("value", value) != value:
+                return gr.skip(), gr.skip()
+            return self._uploaded(file, request, *options)
+
+        return uploaded
 
     @abstractmethod
     def _loaded(self, path: Any, *options: bool) -> str:

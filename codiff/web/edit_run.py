@@ -74,6 +74,8 @@ class EditRun:
             steps = _Steps(run, self._pipe if self._foreseen else None)
             editing = Editing(self._pipe, plan.task(self._pipe), self._on_draw, steps.sampled, self._learned(steps))
             steps.expect(self._expected(editing))
+            if self._edit.left:
+                run.shorten = (RUN, "what was learned of your photo is kept: Edit again goes on from there")
             found = self._found(run, plan, editing, steps)
             run.checkpoint()
             notes = list(dict.fromkeys([*self._edit.notes, *run.notes]))

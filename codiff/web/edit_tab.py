@@ -435,6 +435,8 @@ def _shows(result: EditResult | None, edit: CheckedEdit) -> bool:
     return result is not None and result.record["photo"] == edit.photo
 
 
-def _both(update: Any, value: Any) -> Any:
-    """An update of a component's properties that also sets its value."""
+def _both(update: Any, filled: Any) -> Any:
+    """The value that fills a component, and what another update says of its other properties: under a painter lies the
+    photo."""
+    value = filled["value"] if isinstance(filled, dict) and "underlay" in filled else filled
     return value if update is None else {**update, "value": value}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,6 +45,7 @@ class LearnedEdits:
             for more in itertools.combinations(others, count):
                 path = self._path(photo, [*wanted, *more], learning)
                 if path.exists():
+                    os.utime(self._folder)  # it is still used
                     return path
         return self._path(photo, wanted, learning)
 

@@ -137,12 +137,14 @@ class Run:
         limits: what it may take.
         task: what it is for; None where nothing but its session ends it.
         notes: how inputs were adapted, noted while it worked.
+        shorten: the input that makes it shorter, and what to do with it.
     """
 
     owner: str
     limits: Limits
     task: Task | None = None
     notes: list[str] = field(default_factory=list)
+    shorten: tuple[str, str] = ("steps", "ask for fewer steps or pictures")
     _steps: queue.SimpleQueue[Step | None] = field(default_factory=queue.SimpleQueue)
     _asked_to_stop: bool = False
     _began: float | None = None
@@ -169,14 +171,13 @@ class Run:
 
         Raises:
             Stopped: it was stopped, nobody listened for `limits.silent_seconds`, or the process ends.
-            FieldError: it takes longer than `limits.run_seconds`.
+            FieldError: it takes longer than `limits.run_seconds`; of the input that `shorten` names.
         """
         if self.is_over:
             raise Stopped
         if self.seconds > self.limits.run_seconds:
-            raise FieldError(
-                "steps", f"this takes longer than {self.limits.run_seconds:g} s; ask for fewer steps or pictures"
-            )
+            place, remedy = self.shorten
+            raise FieldError(place, f"this takes longer than {self.limits.run_seconds:g} s; {remedy}")
 
     def step(self, index: int, of: int, preview: Image.Image | None = None) -> None:
         """Tell how far the work is; a `checkpoint`, too.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import time
 import zipfile
 from collections.abc import Iterator
@@ -36,11 +37,11 @@ from codiff.web.edit_times import EditTimes
 from codiff.web.edits import Edits
 from codiff.web.engine import Engine
 from codiff.web.eye_marks import marked
-from codiff.web.field_error import FieldError
+from codiff.web.field_error import RUN, FieldError
 from codiff.web.limits import Limits
 from codiff.web.notices import heard
 from codiff.web.painting import steering_of
-from codiff.web.runs import Done, Step
+from codiff.web.runs import Done, Run, Step
 from codiff.web.storage import SessionFolder, Storage
 from codiff.web.trials import shown_curve, shown_trials
 
@@ -222,6 +223,30 @@ def test_it_is_gone_with_the_session(edits: Edits) -> None:
     storage.expire(time.time() + storage.limits.keep_seconds + 60)
     assert not session.path.exists()
     storage.close()
+
+
+def test_what_is_used_again_stays(edits: Edits) -> None:
+    storage = Storage()
+    session = storage.session("somebody")
+    drawn(edits, session, editor="imagic", strength=1.0)
+    later = time.time() + storage.limits.keep_seconds + 60
+    os.utime(session.path / "learned", (0, 0))
+    assert edits.check(asked(editor="imagic", strength=0.5), session).reused
+    storage.expire(later - 120)
+    assert len(learned_files(session)) == 1
+    storage.expire(later)
+    assert not session.path.exists()
+    storage.close()
+
+
+def test_learning_that_takes_too_long_tells_how_to_go_on(
+    edits: Edits, session: SessionFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Run, "seconds", property(lambda run: float(run.shorten != Run.shorten) * 1e9))
+    with pytest.raises(FieldError, match="Edit again goes on from there") as caught:
+        drawn(edits, session, editor="imagic", strength=1.0)
+    assert caught.value.field == RUN
+    assert Learned.load(*learned_files(session)).done == 1
 
 
 def test_cancelled_learning_goes_on(edits: Edits, session: SessionFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,7 @@ SIDE = 256  # pixels of a new canvas
 SCREENSHOTS = "CODIFF_SCREENSHOTS"  # names a folder for pictures of the page; they are thrown away without
 LIMITS = Limits(painter_side=64, steps=1000)
 TOLD = "document.querySelector('#generate-progress .told').textContent"
+SNAP, PAD = (f"#generate-mask .options input >> nth={place}" for place in (0, 1))
 CUT_OFF = ("AbortError", "Connection errored out")  # streams that a reload ends, which is what a reload does
 SKIN, HAIR = MASK_CLASSES.index("skin"), MASK_CLASSES.index("hair")
 
@@ -104,6 +105,7 @@ def begin(page: Any, steps: int = 3) -> None:
 
 
 def generate(page: Any, steps: int = 3) -> None:
+    page.evaluate(f"{TOLD} = ''")  # of a run before
     begin(page, steps)
     page.wait_for_function(f"/^\\d+ pictures? in /.test({TOLD})")
 
@@ -269,6 +271,22 @@ class TestPainting:
         assert page.is_visible("#generate-mask .underlay")
         parsed, _ = site.engine.parse(path.read_bytes())
         assert (labels_painted(page) == parsed).all()
+        mask_changes(page, lambda: page.click("#generate-examples button >> nth=0"))
+        page.locator("#generate-mask .underlay").wait_for(state="hidden")
+
+    def test_options_read_a_file_again_as_long_as_it_is_what_is_shown(self, page: Any, tmp_path: Path) -> None:
+        labels = np.full((32, 64), SKIN, np.uint8)
+        Image.fromarray(colour(labels)).save(tmp_path / "wide.png")
+        page.set_input_files("#generate-mask-upload input", tmp_path / "wide.png")
+        assert "square" in error(page, "mask")
+        mask_changes(page, lambda: page.check(PAD))
+        no_error(page, "mask")
+        assert (labels_painted(page)[[0, -1]] == 0).all()
+        mask_changes(page, lambda: page.click("#generate-mask-random"))
+        drawn = labels_painted(page)
+        page.check(SNAP)
+        page.wait_for_timeout(500)
+        assert (labels_painted(page) == drawn).all()
 
 
 class TestGenerating:
@@ -405,7 +423,7 @@ class TestErrors:
         page.set_input_files("#generate-mask-upload input", tmp_path / "mask.jpg")
         page.wait_for_function("/nearest colours/.test(document.querySelector('#generate-mask-error').textContent)")
         assert 'the option "snap to the nearest colours"' in error(page, "mask")
-        page.check("#generate-mask .options input >> nth=0")
+        page.check(SNAP)
         no_error(page, "mask")
         assert (labels_painted(page)[8:24, 8:24] == SKIN).all()
 
@@ -569,6 +587,9 @@ class TestForm:
         for tab in ("generate", "inside", "edit"):
             page.click(f"[data-tab-id={tab}]")
             page.wait_for_timeout(400)
+            if tab == "edit":
+                page.check("#edit-editor input[value=blended]")
+                page.wait_for_selector("#edit-region .sheet")
             page.hover("header h1")
             told |= page.evaluate(TITLES, list(HINTS))
         hidden = {"#inside-picture", "#edit-face", "#edit-views"}  # as long as there is one of a kind

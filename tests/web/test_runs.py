@@ -315,6 +315,16 @@ class TestErrors:
         assert caught.value.field == "steps"
         assert work.done < _MOST
 
+    def test_work_knows_what_makes_it_shorter(self, new: Callable[..., Workers]) -> None:
+        def work(run: Run) -> None:
+            run.shorten = ("learning", "learn less")
+            while True:
+                run.checkpoint()
+
+        with pytest.raises(FieldError, match="longer than 1 s; learn less") as caught:
+            list(new(run_seconds=1).run(work, owner="a"))
+        assert caught.value.field == "learning"
+
     def test_an_error_holds_on_to_no_memory(self, workers: Workers) -> None:
         alive: list[weakref.ref[Any]] = []
 
