@@ -60,6 +60,24 @@ def no_alert(page: Any, place: str) -> None:
     page.locator(f"{place} [role=alert]").wait_for(state="detached")
 
 
+def cut_off(page: Any) -> list[str]:
+    """What is seen on a page and reaches beyond its left or right edge, but for what lies in a box that scrolls."""
+    found: list[str] = page.evaluate(_CUT_OFF)
+    return found
+
+
+_CUT_OFF = """() => {
+  const boxes = function* (node) {
+    for (let at = node.parentElement; at && !at.matches(".gradio-container, body"); at = at.parentElement) yield at;
+  };
+  return [...document.querySelectorAll("body *")].filter((node) => {
+    const { left, right, width, height } = node.getBoundingClientRect();
+    if (width < 2 || height < 2 || (left > -1 && right < innerWidth + 1) || !node.checkVisibility()) return false;
+    return [...boxes(node)].every((box) => !["auto", "scroll"].includes(getComputedStyle(box).overflowX));
+  }).map((node) => node.outerHTML.slice(0, 160));
+}"""
+
+
 def _is_fault(message: Any, tolerated: Sequence[str]) -> bool:
     return message.type == "error" and not any(part in message.text for part in tolerated)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from browser import alert, no_alert, watched
+from browser import alert, cut_off, no_alert, watched
 from browser import browser as browser
 from engines import Site, engine, until
 from models import CAPTIONS, PIXELS, new_pipeline
@@ -504,7 +504,14 @@ def test_the_last_of_editors_chosen_fast_is_shown(page: Any, pause: int) -> None
 def test_nothing_is_wider_than_the_screen(page: Any, width: int, face: Path) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     open_photo(page, face)
-    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    choose(page, "blended")
+    page.locator("#edit-region").wait_for()
+    assert cut_off(page) == []
+    choose(page, "sdedit")
+    edit(page)
+    assert cut_off(page) == []
+    page.evaluate("document.querySelector('#edit-slider').style.width = '3000px'")
+    assert cut_off(page)
 
 
 def test_programs_edit(site: EditSite, small: Path) -> None:

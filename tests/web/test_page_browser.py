@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from browser import alert, no_alert, watched
+from browser import alert, cut_off, no_alert, watched
 from browser import browser as browser
 from engines import Site, engine, until
 from numpy.typing import NDArray
@@ -308,6 +308,7 @@ class TestGenerating:
         assert [caption.split(":")[0] for caption in captions] == ["text", "mask"]
         assert sum(int(re.findall(r"\d+", caption)[0]) for caption in captions) == pytest.approx(100, abs=1)
         assert page.locator("#inside-curve .grid img").count() == 1
+        conflict = page.get_attribute("#inside-conflict .grid img", "src")
         before = page.get_attribute("#inside-maps .grid img", "src")
         page.fill("#inside-step input[type=number]", "1")
         page.press("#inside-step input[type=number]", "Tab")
@@ -315,6 +316,7 @@ class TestGenerating:
             "before => document.querySelector('#inside-maps .grid img').getAttribute('src') !== before", arg=before
         )
         page.wait_for_function("/^step 1 of 3/.test(document.querySelector('#inside-curve figcaption').textContent)")
+        assert page.get_attribute("#inside-conflict .grid img", "src") != conflict
         page.click("#inside-compare")
         page.wait_for_selector("#inside-ways .grid img")
         ways = page.locator("#inside-ways figcaption").all_inner_texts()
@@ -405,6 +407,38 @@ class TestRestoring:
             page.click("#generate-run")
             page.wait_for_function(f"/picture/.test({TOLD})")
             assert json.loads(saved(page, "#generate-settings")) == json.loads(settings)
+            assert (pixels(saved(page, "#generate-picture")) == first).all()
+
+    def test_every_setting_what_was_painted_and_steering_come_back(
+        self, site: Site, browser: Any, tmp_path: Path
+    ) -> None:
+        with visit(site, browser) as page:
+            mask_changes(page, lambda: page.click("#generate-mask-random"))
+            page.click("#generate-mask label:has-text('cloth')")
+            mask_changes(page, lambda: page.click("#generate-mask .sheet"))  # in its middle
+            for name, value in (("count", 2), ("seed", 11), ("guidance", 3.5)):
+                set_number(page, name, value)
+            for name, shown in (("scheduler", "Euler"), ("composition", "Mean")):
+                page.click(f"#generate-{name} input")
+                page.get_by_role("option", name=shown).click()
+            strength = "#generate-steer-text-strength input[type=number]"
+            unfold(page, "#generate-steer", strength)
+            page.fill(strength, "1.5")
+            page.press(strength, "Tab")
+            generate(page, 4)
+            first, settings = pixels(saved(page, "#generate-picture")), record_of(page)
+        sampling = {name: settings[name] for name in ("count", "seed", "guidance", "scheduler", "composition", "steps")}
+        assert sampling == {
+            "count": 2, "seed": 11, "guidance": 3.5, "scheduler": "euler", "composition": "mean", "steps": 4,
+        }  # fmt: skip
+        assert settings["bias"]["strengths"] == {"text": 1.5}
+        (tmp_path / "settings.json").write_text(json.dumps(settings))
+        with visit(site, browser) as page:
+            page.set_input_files("#generate-open input", tmp_path / "settings.json")
+            page.wait_for_function("document.querySelector('#generate-seed input').value === '11'")
+            page.click("#generate-run")
+            page.wait_for_function(f"/picture/.test({TOLD})")
+            assert record_of(page) == settings
             assert (pixels(saved(page, "#generate-picture")) == first).all()
 
     def test_what_is_no_record_is_refused_beside_its_button(self, page: Any, tmp_path: Path) -> None:
@@ -533,7 +567,7 @@ class TestForm:
         with visit(site, browser, viewport={"width": width, "height": 800}, color_scheme=scheme) as page:
             for tab in page.get_by_role("tab").all():
                 tab.click()
-                assert page.evaluate("document.documentElement.scrollWidth") <= width
+                assert cut_off(page) == []
                 assert nameless(page) == []
                 name = tab.inner_text().lower().replace(" ", "-")
                 page.screenshot(path=pictures / f"page-{width}-{scheme}-{name}.png", full_page=True)
