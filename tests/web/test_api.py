@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,20 @@ def test_pictures_are_those_of_the_engine(client: Any, drawing: Engine, mask: Pa
     assert Path(archive).suffix == ".zip"
     assert (record["seed"], set(record["conditions"])) == (4, {"text", "mask"})
     assert progress == {"done": True}
+
+
+def test_twenty_at_once_are_all_answered_with_their_own(client: Any, drawing: Engine, tmp_path: Path) -> None:
+    def ask(seed: int) -> NDArray[np.uint8]:
+        visitor = gradio_client.Client(client.src, verbose=False, download_files=tmp_path, analytics_enabled=False)
+        pictures, *_ = visitor.predict(text=CAPTIONS[seed % 2], steps=STEPS, seed=seed, count=1, api_name="/generate")
+        visitor.close()
+        return pixels(pictures[0])
+
+    with ThreadPoolExecutor(20) as visitors:
+        found = list(visitors.map(ask, range(20)))
+    for seed, picture in enumerate(found):
+        assert (picture == expected(drawing, conditions={"text": CAPTIONS[seed % 2]}, seed=seed)).all()
+    assert len({picture.tobytes() for picture in found}) == 20
 
 
 def test_nothing_is_decoded_but_the_picture(client: Any, drawing: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
