@@ -1,9 +1,11 @@
-"""How soon a new visitor of the page has a picture, and how often the picture in the making changes:
+"""How soon a new visitor of the page has a picture and an edit of it, and how often the picture in the making changes:
 `python -m benchmarks.web_opening`.
 
 Starts `codiff web` as a process of its own, opens the page in the system's Chromium as --visits new visitors do, one
-after another, and presses Generate as soon as the page says that it is ready, with all as the page begins. Prints
-seconds, median and worst. The browser shares the processor with the server.
+after another, and presses Generate as soon as the page says that it is ready, with all as the page begins. Then
+downloads the picture, picks it in the Edit tab and edits it towards a caption and the mask that was read from it: with
+all as the tab begins, by Imagic, which learns it first, and by Imagic again towards another caption. Prints seconds,
+median and worst. The browser shares the processor with the server.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ NOTE_PREVIEWS = """() => {
   };
 }"""
 PICTURE = f"/picture/.test({TOLD}) && document.querySelector('#generate-gallery img')?.complete"
+EDITED = "document.querySelector('#edit-progress .told').textContent"
+CAPTIONS = ("This man has a long beard. He is in his sixties.", "This man has a long beard. He is young.")
 
 
 def visit(chromium: Any, url: str) -> dict[str, float]:
@@ -42,6 +46,15 @@ def visit(chromium: Any, url: str) -> dict[str, float]:
     page.wait_for_function(PICTURE)
     done = time.perf_counter()
     shown = [pressed, *page.evaluate("[...new Set(window.previews), performance.now() / 1000]")]
+    with page.expect_download() as download:
+        page.click("#generate-picture")
+    page.click("[data-tab-id=edit]")
+    page.set_input_files("#edit-file input[type=file]", download.value.path())
+    page.locator("#edit-eyes .photo img[src^=data]").wait_for()
+    first = edit(page, CAPTIONS[0])
+    both = time.perf_counter() - begun
+    page.check("#edit-editor input[value=imagic]")
+    learned, again = (edit(page, caption) for caption in CAPTIONS)
     page.context.close()
     return {
         "from opening the page until it is ready": ready - begun,
@@ -50,7 +63,21 @@ def visit(chromium: Any, url: str) -> dict[str, float]:
         "longest wait between pictures in the making": max(
             later - earlier for earlier, later in itertools.pairwise(shown)
         ),
+        "an edit of it": first,
+        "from opening the page to that edit": both,
+        "an edit by Imagic, which learns the picture first": learned,
+        "another by Imagic, of what it learned": again,
     }
+
+
+def edit(page: Any, caption: str) -> float:
+    """Seconds of one edit."""
+    page.fill("#edit-text-value textarea", caption)
+    page.evaluate(f"{EDITED} = ''")
+    begun = time.perf_counter()
+    page.click("#edit-run")
+    page.wait_for_function(f"/ s in all\\.$/.test({EDITED})")
+    return time.perf_counter() - begun
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -27,6 +27,7 @@ from codiff.web.notices import heard
 from codiff.web.request import Checked
 
 _LOG = logging.getLogger("codiff.web")
+_PACE = 0.2  # seconds between two events at least: a browser takes time for each, on this machine perhaps
 _BEAT = 0.5  # seconds between two events at most: only between them can a generator be closed
 
 T = TypeVar("T")
@@ -191,10 +192,10 @@ class Run:
         self._steps.put(Step(index, of, preview, self.seconds))
 
     def _latest(self) -> Step | None:
-        """All that was told since the last call as one step; waits for half a second where nothing was."""
+        """All that was told since the last call as one step; waits for a moment where nothing was."""
         latest, preview = None, None
         with suppress(queue.Empty):
-            step = self._steps.get(timeout=_BEAT)
+            step = self._steps.get(timeout=_BEAT - _PACE)
             while True:
                 if step is not None:
                     latest, preview = step, step.preview or preview
@@ -284,8 +285,10 @@ class Workers:
 
     def _events(self, run: Run, future: Future[T | None]) -> Iterator[Event[T]]:
         event: Waiting | Step = self._waiting_of(run)
+        told = -_PACE  # the first step is told at once
         yield event
         while not (future.done() and run._steps.empty()):
+            wait([future], max(0.0, told + _PACE - time.monotonic()))
             latest = run._latest()
             if latest is not None:
                 event = latest
@@ -294,6 +297,7 @@ class Workers:
             else:
                 event = self._waiting_of(run)
             if latest is not None or not future.done():
+                told = time.monotonic()
                 yield event
         result = None if future.cancelled() else future.result()
         if result is not None:

@@ -96,7 +96,7 @@ class TestEvents:
             for number, preview in enumerate(previews):
                 run.step(2 * number + 1, 6, preview)
                 run.step(2 * number + 2, 6)
-                slow.wait(0.7)
+                slow.wait(1.2)
             return "result"
 
         steps = [event for event in workers.run(work, owner="a") if isinstance(event, Step)]
@@ -112,6 +112,17 @@ class TestEvents:
         times = [time.monotonic() for _ in workers.run(work, owner="a")]
         assert len(times) >= 4
         assert max(after - before for before, after in pairwise(times)) < 1.0
+
+    def test_many_quick_steps_are_told_a_few_times_a_second(self, workers: Workers) -> None:
+        def work(run: Run) -> str:
+            for index in range(100):
+                run.step(index + 1, 100)
+                time.sleep(0.01)
+            return "result"
+
+        steps = [event for event in workers.run(work, owner="a") if isinstance(event, Step)]
+        assert steps[-1].index == 100
+        assert 2 <= len(steps) <= 15
 
     def test_a_quick_end_is_told_at_once(self, workers: Workers) -> None:
         def work(run: Run) -> str:
