@@ -327,6 +327,7 @@ def test_before_and_after_by_keyboard(page: Any, face: Path, wide: Path) -> None
     page.mouse.click(photo["x"] + 0.2 * photo["width"], photo["y"] + 0.5 * photo["height"])
     assert 15 <= int(divider.get_attribute("aria-valuenow")) <= 25
     open_photo(page, wide)
+    assert "No face was found" in error(page, "photo")
     page.get_by_role("button", name="Mark the eyes").click()
     page.get_by_role("button", name="These are the eyes").click()
     page.locator("#edit-crop img").wait_for()
