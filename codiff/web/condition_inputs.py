@@ -14,6 +14,7 @@ from PIL import Image
 from codiff.errors import InputError
 from codiff.image_files import FORMATS, open_image
 from codiff.modalities.mask import LabelMaps
+from codiff.web.checking import read_conditions
 from codiff.web.condition_kinds import Drawing, Labels, Words, kind_of
 from codiff.web.engine import Engine
 from codiff.web.error_lines import ErrorLines, Updates, notes, said
@@ -175,6 +176,14 @@ class CaptionInput(ConditionInput):
 
     def _wire(self) -> None:
         self._examples.click(lambda sample: sample[0], self._examples, self.value, **QUIET)
+        self.value.blur(self._adapted, self.value, self.line, **QUIET)
+
+    def _adapted(self, value: Any) -> Any:
+        """How words are adapted, told as soon as they are written: a line that came with a run would move the page."""
+        if not str(value or "").strip():
+            return gr.skip()
+        given = {self.modality: str(value)}
+        return self._filled_by(lambda: read_conditions(self.engine.pipe, given, self.engine.limits))[1]
 
     def _read(self, value: Any) -> str:
         text = str(value or "")

@@ -325,7 +325,9 @@ class TestGenerating:
     @pytest.mark.parametrize("width", [360, 1280])
     def test_nothing_moves_while_pictures_are_drawn(self, page: Any, width: int) -> None:
         page.set_viewport_size({"width": width, "height": 800})
+        page.fill("#generate-text-value textarea", "A man with a zyxwv.")
         set_number(page, "steps", 60)
+        page.locator("#generate-text-error .note", has_text="zyxwv").wait_for()
         page.evaluate(
             """() => {
               window.shifts = [];
