@@ -23,7 +23,7 @@ _SIGNATURES = (
     (b"version https://git-lfs", "a git-LFS pointer, not the file itself; fetch it with `git lfs pull`"),
     (b"%PDF", "a PDF document"),
     (b"PK\x03\x04", "a zip archive, as PyTorch files and office documents are"),
-    (b"\x80", "a Python pickle"),
+    (b"\x80", "a Python pickle (a tensor? save it again with PyTorch 1.6 or newer)"),
     (b"8BPS", "a Photoshop document"),
     (b"\x1f\x8b", "a gzip archive"),
 )

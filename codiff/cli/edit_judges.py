@@ -83,8 +83,9 @@ class Evaluators:
             InputError: nobody can judge any of the conditions.
         """
         target: dict[str, Score] = {}
+        labels = _labels(pipe, conditions, photo.shape[-1])
         for modality, raw in conditions.items():
-            judge = self._judge(pipe, photo, modality, raw, on_step)
+            judge = self._judge(pipe, photo, modality, raw, labels, on_step)
             if judge is None:
                 told = f"nobody judges {modality}; its strength follows the others'"
                 warnings.warn(told, InputNotice, stacklevel=2)
@@ -95,7 +96,7 @@ class Evaluators:
                 f"nobody judges {', '.join(conditions)}: this model has no evaluator for it; give --clip or "
                 "--face-parser, or a number as --strength"
             )
-        return Judges(target, self.identity(photo, _labels(pipe, conditions, photo.shape[-1])))
+        return Judges(target, self.identity(photo, next(iter(labels.values()), None)))
 
     def identity(self, photo: Tensor, target: Tensor | None = None) -> Score:
         """Whether images keep the person in a photo (1, 3, h, w) in [-1, 1], as far as the target's labels (h, w) keep
@@ -111,11 +112,12 @@ class Evaluators:
         photo: Tensor,
         modality: str,
         raw: Any,
+        labels: Mapping[str, Tensor],
         on_step: Callable[[], None] | None,
     ) -> Score | None:
         encoder = pipe.collaborators[modality].encoder
-        if self.parser is not None and (labels := _labels(pipe, {modality: raw}, photo.shape[-1])) is not None:
-            return ChangedParts(self.parser, photo, labels)
+        if modality in labels and self.parser is not None:
+            return ChangedParts(self.parser, photo, labels[modality])
         if isinstance(encoder, TextModality) and self.clip is not None:
             return _obeys_caption(self.clip, str(raw))
         if isinstance(encoder, TextModality) and self.classifier is not None:
@@ -140,13 +142,15 @@ def _own(kind: type[Any], folder: Path) -> Any:
         ) from error
 
 
-def _labels(pipe: CollaborativePipeline, conditions: Mapping[str, Any], side: int) -> Tensor | None:
-    """Labels (side, side) of the mask among raw conditions, if there is one."""
+def _labels(pipe: CollaborativePipeline, conditions: Mapping[str, Any], side: int) -> dict[str, Tensor]:
+    """Labels (side, side) of those raw conditions that are label maps, by modality."""
+    found = {}
     for modality, raw in conditions.items():
         encoder = pipe.collaborators[modality].encoder
         if isinstance(encoder, LabelMaps):
-            return torch.from_numpy(resize_labels(encoder.read_all(raw)[0].numpy().astype("uint8"), side)).long()
-    return None
+            resized = resize_labels(encoder.read_all(raw)[0].numpy().astype("uint8"), side)
+            found[modality] = torch.from_numpy(resized).long()
+    return found
 
 
 def _obeys_caption(clip: Clip, caption: str) -> Score:

@@ -13,7 +13,7 @@ from codiff.image_files import FORMATS, looks_like
 from codiff.web.limits import Limits
 from codiff.web.payloads import read_json
 
-_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
+_ZIP = b"PK\x03\x04"
 _EXPANDED = 4  # times its size that a tensor's file may hold
 
 
@@ -41,11 +41,6 @@ def check_upload(path: Path, limits: Limits, wanted: str = ANY) -> None:
         raise InputError("this file is empty; export or download it again")
     if head.startswith(_ZIP):
         _check_tensor(path, size)
-    elif head.startswith(_PICKLE):
-        raise InputError(
-            "this file can not be used: it looks like a Python pickle, or a tensor as PyTorch saved them before 1.6; "
-            "save it again with torch.save(tensor, path)"
-        )
     elif head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
         _check_json(path)
     else:
